@@ -1,0 +1,62 @@
+# The guide's targets, each one line that calls the tool; `make … LAB=1` rehearses it in the lab.
+FILE ?= tallship.yaml
+PYTHON ?= python3
+VENV ?= .venv
+SHELL := /bin/bash
+
+tallship := $(VENV)/bin/tallship
+options := --file $(FILE) $(if $(LAB),--lab) $(if $(TALOS_VERSION),--talos-version $(TALOS_VERSION))
+ready := $(VENV)/.ready
+
+STEPS := image kind-create capi-init secret apply wait-cp kubeconfig talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
+	firewall firewall-apply health-checks
+
+.PHONY: help demo test check fmt golden bench proto lock setup bootstrap status plan $(STEPS)
+
+help: ## show the targets
+	@awk -F':.*## ' '/^[a-z$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "and each step of the guide: $(STEPS)"
+
+setup: $(ready) ## make the environment
+
+$(ready): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+bootstrap: $(ready) ## the whole cluster, from nothing to Ready nodes
+	$(tallship) up $(options)
+
+plan: $(ready) ## what `bootstrap` would do, and what it would cost
+	$(tallship) plan $(options)
+
+status: $(ready) ## what the cluster is now
+	$(tallship) status --file $(FILE) $(if $(LAB),--lab)
+
+$(STEPS): $(ready)
+	$(tallship) up --only $@ $(options)
+
+demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
+	$(tallship) lab demo
+
+test: $(ready) ## the tests
+	$(VENV)/bin/pytest -n auto --dist loadfile
+
+golden: $(ready) ## rewrite the expected documents
+	GOLDEN=rewrite $(VENV)/bin/pytest -q tests/unit -k golden
+
+check: $(ready) ## style, types, and which way imports point
+	$(VENV)/bin/ruff format --check --quiet .
+	$(VENV)/bin/ruff check --quiet .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+fmt: $(ready) ## format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lock: $(ready) ## pin the newest dependencies that pyproject.toml allows
+	$(VENV)/bin/pip install --quiet uv
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --upgrade -o requirements.lock

@@ -1,0 +1,3 @@
+"""Kubernetes clusters of Talos Linux on Hetzner Cloud, through Cluster API."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,130 @@
+"""The entry point: finds the command, runs it, and is the one place where errors become text and exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cyclopts import App, CycloptsError
+
+from tallship import __version__
+from tallship.errors import BUG_EXIT_CODE, SetupError, TallshipError
+from tallship.report.answer import CURRENT, Answer, envelope, print_error, print_json
+
+COMMANDS = {
+    "init": ("init:init", "Write tallship.yaml: the guide's cluster, commented."),
+    "validate": ("validate:validate", "Show every mistake in the cluster file at once."),
+    "plan": ("plan:plan", "Show each step's state, what would be bought and what it costs; changes nothing."),
+    "up": ("up:up", "Make the cluster so; run it again to resume."),
+    "status": ("status:status", "Show nodes, etcd, control plane, versions, firewall and cost."),
+    "kubeconfig": ("access:kubeconfig", "Print the cluster's kubeconfig, its path, or merge it into the usual file."),
+    "talosconfig": (
+        "access:talosconfig",
+        "Print the cluster's talosconfig, its path, or merge it into the usual file.",
+    ),
+    "render": ("render:render", "Write the guide's own file tree, usable without this tool."),
+    "tools": ("tools:tools", "Show the programs it calls: found, version, how to get them."),
+}
+LAB_COMMANDS = {
+    "up": ("lab:up", "Start the lab of this cluster file."),
+    "down": ("lab:down", "Stop the lab; its state is kept."),
+    "status": ("lab:status", "Show what the lab serves, the writes it counted, and its faults."),
+    "env": ("lab:env", "Print what a foreign program needs to use the lab."),
+    "fault": ("lab:fault", "Make something go wrong on purpose, or clear what was set."),
+}
+
+
+def build() -> App:
+    """Return the command tree; the commands' modules are not imported yet."""
+    app = App(
+        name="tallship",
+        help="Creates and runs Kubernetes clusters of Talos Linux on Hetzner Cloud through Cluster API.",
+        version=__version__,
+        result_action="return_value",
+    )
+    lab = App(name="lab", help="A Hetzner, Kubernetes and Talos on this machine, to rehearse every command.")
+    for tree, commands in ((app, COMMANDS), (lab, LAB_COMMANDS)):
+        for name, (place, text) in commands.items():
+            tree.command(f"tallship.cli.{place}", name=name, help=text)
+    app.command(lab)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    answer = Answer()
+    CURRENT.set(answer)
+    error: TallshipError | None = None
+    code = 0
+    try:
+        command, bound = _parse(tokens)
+        code = command(*bound.args, **bound.kwargs) or 0
+    except TallshipError as known:
+        error, code = known, known.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except Exception as bug:
+        error, code = _bug(bug, answer), BUG_EXIT_CODE
+    _show(tokens, answer, code, error)
+    return code
+
+
+def _parse(tokens: list[str]) -> tuple[Any, Any]:
+    try:
+        command, bound, _ = build().parse_args(tokens, print_error=False, exit_on_error=False)
+    except CycloptsError as mistake:
+        hint = f"`tallship {' '.join(_words(tokens)[:1])} --help` shows what it takes".replace("  ", " ")
+        raise SetupError(str(mistake).strip(), hint=hint) from mistake
+    return command, bound
+
+
+def _bug(bug: Exception, answer: Answer) -> TallshipError:
+    """Write the traceback to a log and return one line about it."""
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    if answer.log is None:
+        with tempfile.NamedTemporaryFile("w", prefix="tallship-", suffix=".log", delete=False) as file:
+            answer.log = Path(file.name)
+    with answer.log.open("a", encoding="utf-8") as log:
+        traceback.print_exception(bug, file=log)
+    hint = "this is a bug in tallship: the log has the traceback"
+    return TallshipError(f"unexpected {type(bug).__name__}", hint=hint)
+
+
+def _show(tokens: list[str], answer: Answer, code: int, error: TallshipError | None) -> None:
+    if _wants_json(tokens):
+        print_json(sys.stdout, envelope(" ".join(_words(tokens)), answer, code, error))
+        return
+    if not (answer.text or answer.next_commands or error):
+        return
+    from rich.console import Console
+
+    out, err = Console(soft_wrap=True), Console(stderr=True)
+    for part in answer.text:
+        out.print(part, markup=False, highlight=False)
+    if error is not None:
+        print_error(err, error, answer.log)
+    elif answer.next_commands:
+        err.print(f"\nnext: {answer.next_commands[0]}", style="dim", markup=False, highlight=False)
+        for command in answer.next_commands[1:]:
+            err.print(f"      {command}", style="dim", markup=False, highlight=False)
+
+
+def _wants_json(tokens: list[str]) -> bool:
+    pairs = zip(tokens, [*tokens[1:], ""], strict=True)
+    return any(pair == ("--output", "json") for pair in pairs) or "--output=json" in tokens
+
+
+def _words(tokens: list[str]) -> list[str]:
+    """Return the command's own words: `lab status`."""
+    words = [token for token in tokens[:2] if not token.startswith("-")]
+    return words if words[:1] == ["lab"] else words[:1]
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    sys.exit(main())

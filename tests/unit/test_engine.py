@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import pytest
+
+from tallship.engine import Lanes, Outcome, Run, Seen, State, Step, look, select
+from tallship.errors import (
+    ApiError,
+    Interrupted,
+    ManyErrors,
+    SetupError,
+    StepFailed,
+    TimedOut,
+    Unreachable,
+)
+
+
+class FakeClock:
+    """Time passes only by sleeping; lanes run one after another."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def today(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def run_threads(self, bodies: Sequence[Callable[[], None]]) -> None:
+        for body in bodies:
+            body()
+
+
+@dataclass
+class Recorder:
+    heard: list[str] = field(default_factory=list)
+
+    def started(self, step: Step[Any]) -> None:
+        self.heard.append(f"{step.name} started")
+
+    def saw(self, step: Step[Any], seen: Seen) -> None:
+        self.heard.append(f"{step.name} {seen.state.value}")
+
+    def acting(self, step: Step[Any], seen: Seen) -> None:
+        self.heard.append(f"{step.name} acting {seen.change}")
+
+    def ended(self, step: Step[Any], outcome: Outcome) -> None:
+        self.heard.append(f"{step.name} ended {outcome.state.value}")
+
+
+@dataclass
+class World:
+    """What the steps of these tests look at: answers to give, in order; the last one is given for ever."""
+
+    answers: dict[str, list[Seen | Exception]]
+    acts: list[str] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+
+class Scripted(Step[World]):
+    timeout: ClassVar[float] = 60
+    interval: ClassVar[float] = 2
+    title = "A step"
+
+    def probe(self, env: World) -> Seen:
+        script = env.answers[self.name]
+        answer = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def act(self, env: World, seen: Seen) -> None:
+        env.acts.append(f"{self.name}: {seen.change}")
+        if env.failures:
+            raise env.failures.pop(0)
+
+    def explain(self, env: World) -> list[str]:
+        return ["evidence"]
+
+
+class One(Scripted):
+    name = "one"
+
+
+class Two(Scripted):
+    name = "two"
+
+
+READY = Seen(State.READY)
+MISSING = Seen(State.MISSING, change="make it")
+WORKING = Seen(State.WORKING, "on its way")
+
+
+def make(world: World, *flow: Any, timeout: float | None = None, stop: bool = False) -> tuple[list[Outcome], Recorder]:
+    recorder = Recorder()
+    run = Run(world, FakeClock(), recorder, timeout)
+    if stop:
+        run.stop.set()
+    return run.make(flow or (One(),)), recorder
+
+
+def test_a_ready_step_is_left_alone() -> None:
+    world = World({"one": [READY]})
+    outcomes, recorder = make(world)
+    assert world.acts == []
+    assert outcomes[0].acted == ()
+    assert recorder.heard == ["one started", "one ended ready"]
+
+
+def test_a_missing_step_acts_and_waits_until_it_is_ready() -> None:
+    world = World({"one": [MISSING, WORKING, WORKING, READY]})
+    outcomes, _ = make(world)
+    assert world.acts == ["one: make it"]
+    assert outcomes[0].seconds == 4
+
+
+def test_a_change_is_made_at_most_once() -> None:
+    world = World({"one": [MISSING, MISSING, MISSING, READY]})
+    make(world)
+    assert world.acts == ["one: make it"]
+
+
+def test_each_distinct_change_is_made() -> None:
+    world = World({"one": [MISSING, Seen(State.MISSING, change="the rest"), READY]})
+    make(world)
+    assert world.acts == ["one: make it", "one: the rest"]
+
+
+def test_a_broken_step_stops_with_its_evidence() -> None:
+    world = World({"one": [Seen(State.BROKEN, "two of them", hint="look")]})
+    with pytest.raises(StepFailed) as failed:
+        make(world)
+    assert (failed.value.message, failed.value.detail, failed.value.hint) == ("two of them", "evidence", "look")
+    assert world.acts == []
+
+
+def test_a_blocked_step_never_acts() -> None:
+    with pytest.raises(SetupError, match="needs `two` first"):
+        make(World({"one": [Seen(State.BLOCKED, "needs `two` first")]}))
+
+
+def test_a_late_step_tells_what_it_saw_last() -> None:
+    with pytest.raises(TimedOut) as late:
+        make(World({"one": [WORKING]}))
+    assert late.value.exit_code == 3
+    assert late.value.detail == "on its way\nevidence"
+
+
+def test_the_time_of_the_whole_run_is_bounded() -> None:
+    clock_limit = 10
+    with pytest.raises(TimedOut, match="after 10 s"):
+        make(World({"one": [WORKING]}), timeout=clock_limit)
+
+
+def test_an_unreachable_server_counts_as_working_after_the_step_acted() -> None:
+    silence: list[Seen | Exception] = [Unreachable("nobody answers")] * 25
+    world = World({"one": [MISSING, *silence, READY]})
+    outcomes, _ = make(world)
+    assert outcomes[0].state is State.READY
+
+
+def test_an_unreachable_server_is_an_error_when_nothing_was_done() -> None:
+    with pytest.raises(Unreachable):
+        make(World({"one": [Unreachable("nobody answers")]}))
+
+
+def test_a_passing_error_of_an_act_is_tried_again_after_a_look() -> None:
+    world = World({"one": [MISSING, MISSING, READY]}, failures=[Unreachable("reset")])
+    make(world)
+    assert world.acts == ["one: make it", "one: make it"]
+
+
+def test_an_act_whose_answer_was_lost_is_not_repeated_when_the_probe_sees_its_work() -> None:
+    world = World({"one": [MISSING, READY]}, failures=[Unreachable("reset after the server acted")])
+    make(world)
+    assert world.acts == ["one: make it"]
+
+
+def test_a_lasting_error_of_an_act_stops_the_run() -> None:
+    world = World({"one": [MISSING]}, failures=[ApiError("no", code="forbidden")])
+    with pytest.raises(ApiError):
+        make(world)
+    assert len(world.acts) == 1
+
+
+def test_the_wish_to_stop_is_heeded_at_the_next_wait() -> None:
+    with pytest.raises(Interrupted) as stopped:
+        make(World({"one": [WORKING]}), stop=True)
+    assert stopped.value.exit_code == 130
+
+
+def test_all_errors_of_lanes_are_shown() -> None:
+    broken = Seen(State.BROKEN, "bad")
+    world = World({"one": [broken], "two": [broken]})
+    with pytest.raises(ManyErrors) as many:
+        make(world, Lanes(((One(),), (Two(),))))
+    assert len(many.value.errors) == 2
+
+
+def test_a_lane_stops_when_one_beside_it_fails() -> None:
+    world = World({"one": [Seen(State.BROKEN, "bad")], "two": [WORKING]})
+    with pytest.raises(StepFailed, match="bad"):
+        make(world, Lanes(((One(),), (Two(),))))
+
+
+def test_look_touches_nothing_and_sees_everything() -> None:
+    world = World({"one": [MISSING], "two": [Unreachable("nobody answers")]})
+    found = look((One(), Two()), world, FakeClock())
+    assert [(each.name, each.state) for each in found] == [("one", State.MISSING), ("two", State.BLOCKED)]
+    assert world.acts == []
+
+
+def test_a_flow_can_be_cut() -> None:
+    flow = (One(), Lanes(((Two(),),)))
+    assert select(flow, only="one") == (flow[0],)
+    assert select(flow, first="two") == (flow[1],)
+    assert select(flow, last="one") == (flow[0],)
+    with pytest.raises(SetupError, match="there is no step `three`"):
+        select(flow, only="three")
+    with pytest.raises(SetupError, match="comes after"):
+        select(flow, first="two", last="one")
+
+
+def test_lanes_run_in_threads_of_the_clock() -> None:
+    seen: list[str] = []
+
+    class Threads(FakeClock):
+        def run_threads(self, bodies: Sequence[Callable[[], None]]) -> None:
+            seen.append(f"{len(bodies)} threads")
+            threads = [threading.Thread(target=body) for body in bodies]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    world = World({"one": [READY], "two": [READY]})
+    Run(world, Threads(), Recorder()).make((Lanes(((One(),), (Two(),))),))
+    assert seen == ["2 threads"]
