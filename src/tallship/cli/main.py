@@ -12,6 +12,8 @@ from tallship import __version__
 from tallship.errors import BUG_EXIT_CODE, SetupError, TallshipError
 from tallship.report.answer import CURRENT, Answer, envelope, print_error, print_json
 
+PIPE_WIDTH = 200
+"""Columns of a table that no person looks at."""
 COMMANDS = {
     "init": ("init:init", "Write tallship.yaml: the guide's cluster, commented."),
     "validate": ("validate:validate", "Show every mistake in the cluster file at once."),
@@ -103,9 +105,9 @@ def _show(tokens: list[str], answer: Answer, code: int, error: TallshipError | N
         return
     from rich.console import Console
 
-    out, err = Console(soft_wrap=True), Console(stderr=True)
+    out, err = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH), Console(stderr=True)
     for part in answer.text:
-        out.print(part, markup=False, highlight=False)
+        out.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
     if error is not None:
         print_error(err, error, answer.log)
     elif answer.next_commands:

@@ -72,4 +72,8 @@ CLUSTER_API = (
 )
 """Served once their CustomResourceDefinitions are installed."""
 
+TALOS_API = (Kind("talos.dev", "v1alpha1", "ServiceAccount", "serviceaccounts"),)
+"""Served where a control plane gives access to the Talos API; named with their group, since Kubernetes has the word."""
+
 BY_NAME = {kind.kind: kind for kind in (*BUILT_IN, *CLUSTER_API)}
+BY_NAME |= {f"{kind.kind}.{kind.group}": kind for kind in TALOS_API}

@@ -36,13 +36,17 @@ class KubeRefused(Exception):
 
 
 class KubeClient:
-    """One API server, spoken to as one user. Objects are plain dicts; their kind is found in `kinds.BY_NAME`."""
+    """One API server, spoken to as one user. Objects are plain dicts; their kind is found in `kinds.BY_NAME`.
 
-    def __init__(self, server: str, tls: ssl.SSLContext, user_agent: str) -> None:
+    `source` is the address of this machine that its connections come from.
+    """
+
+    def __init__(self, server: str, tls: ssl.SSLContext, user_agent: str, source: str = "") -> None:
         self.server = server.rstrip("/")
         self._tls = tls
         self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
         self._session: aiohttp.ClientSession | None = None
+        self._source = source
 
     @classmethod
     def from_kubeconfig(cls, text: str, user_agent: str) -> KubeClient:
@@ -58,6 +62,11 @@ class KubeClient:
             pair.flush()
             tls.load_cert_chain(Path(pair.name))
         return cls(cluster["server"], tls, user_agent)
+
+    async def move(self, server: str, source: str) -> None:
+        """Speak to another API server from now on, from an address of this machine; what is open is closed."""
+        self.server, self._source = server, source
+        await self.close()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -78,7 +87,7 @@ class KubeClient:
         """Return all objects of a kind, in one namespace or in all."""
         known = BY_NAME[kind]
         body = await self._send("GET", known.path(namespace), params={"labelSelector": labels} if labels else {})
-        return [{"apiVersion": known.api_version, "kind": kind, **item} for item in body["items"]]
+        return [{"apiVersion": known.api_version, "kind": known.kind, **item} for item in body["items"]]
 
     async def create(self, item: Object) -> Object:
         """Create an object and return it as stored."""
@@ -125,7 +134,7 @@ class KubeClient:
         known = BY_NAME[kind]
         listed = await self._send("GET", known.path(namespace))
         for item in listed["items"]:
-            yield "ADDED", {"apiVersion": known.api_version, "kind": kind, **item}
+            yield "ADDED", {"apiVersion": known.api_version, "kind": known.kind, **item}
         params = {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
         url = self.server + known.path(namespace)
         timeout = aiohttp.ClientTimeout(total=None)
@@ -152,7 +161,7 @@ class KubeClient:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, force_close=False)
+            connector = aiohttp.TCPConnector(limit=0, local_addr=(self._source, 0) if self._source else None)
             self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
         return self._session
 
@@ -163,5 +172,6 @@ async def close_all(clients: list[KubeClient]) -> None:
 
 
 def _address(item: Object) -> tuple[Kind, str, str]:
-    kind = BY_NAME[item["kind"]]
+    group = item["apiVersion"].rpartition("/")[0]
+    kind = BY_NAME.get(f"{item['kind']}.{group}") or BY_NAME[item["kind"]]
     return kind, item["metadata"].get("namespace", ""), item["metadata"].get("name", "")

@@ -78,9 +78,10 @@ class Store:
             self._database.execute("DELETE FROM documents WHERE tab = ? AND key = ?", (table, key))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file: what is written from now on is lost, as after a kill of the process."""
         if self._database is not None:
             self._database.close()
+            self._database = None
 
     def _load(self, name: str) -> dict[str, Document]:
         if self._database is None:

@@ -1,0 +1,71 @@
+# Builds the Talos snapshot the servers boot from: `make image`.
+packer {
+  required_plugins {
+    hcloud = {
+      source  = "github.com/hetznercloud/hcloud"
+      version = ">= 1.6.0"
+    }
+  }
+}
+
+variable "talos_version" {
+  type    = string
+  default = "v1.12.2"
+}
+
+# The Image Factory's id for: siderolabs/qemu-guest-agent
+variable "schematic" {
+  type    = string
+  default = "ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515"
+}
+
+variable "architecture" {
+  type    = string
+  default = "amd64"
+}
+
+# The smallest type of the architecture: a snapshot fits every disk that is as large.
+variable "server_type" {
+  type    = string
+  default = "cx23"
+}
+
+variable "location" {
+  type    = string
+  default = "nbg1"
+}
+
+locals {
+  name = "talos-${var.architecture}-${var.talos_version}"
+  url  = "https://factory.talos.dev/image/${var.schematic}/${var.talos_version}/hcloud-${var.architecture}.raw.xz"
+}
+
+source "hcloud" "talos" {
+  rescue        = "linux64"
+  image         = "debian-12"
+  location      = var.location
+  server_type   = var.server_type
+  ssh_username  = "root"
+  snapshot_name = local.name
+  snapshot_labels = {
+    # Cluster API looks the image up by this label, and refuses two of the same name: delete the older one first.
+    caph-image-name = local.name
+    os              = "talos"
+    talos-version   = var.talos_version
+    architecture    = var.architecture
+    schematic       = substr(var.schematic, 0, 32)
+  }
+}
+
+build {
+  sources = ["source.hcloud.talos"]
+
+  provisioner "shell" {
+    inline_shebang = "/bin/bash -e"
+    inline = [
+      "set -o pipefail",
+      "curl --fail --silent --show-error --location --retry 5 '${local.url}' | xz --decompress | dd of=/dev/sda bs=4M",
+      "sync",
+    ]
+  }
+}

@@ -1,0 +1,1 @@
+"""One module for each outside thing: our verbs in, plain values out, every error translated."""

@@ -1,0 +1,62 @@
+"""Hetzner's errors in our words: may it pass, shall another be chosen, or is it the end; and one hint for each."""
+
+from __future__ import annotations
+
+import hcloud
+
+from tallship.errors import ApiError
+
+MAY_PASS = frozenset(
+    {
+        "conflict",
+        "locked",
+        "maintenance",
+        "rate_limit_exceeded",
+        "server_error",
+        "unavailable",
+        "timeout",
+        "bad_gateway",
+    }
+)
+"""Hetzner API: the same request may succeed a little later."""
+CHOOSE_ANOTHER = frozenset({"resource_unavailable", "placement_error"})
+"""Hetzner API: sold out here and now; another type or location may be had."""
+HINTS = {
+    "unauthorized": "is the token of the right project, and not deleted?",
+    "token_readonly": "make a token with read and write permission in Hetzner's console",
+    "forbidden": "the token may not do this: is it of the right project?",
+    "invalid_input": "Hetzner wants something else than this release sends: see the detail",
+    "not_found": "somebody deleted it meanwhile; run the same command again",
+    "deprecated_api_endpoint": "this release of tallship is too old for Hetzner's API",
+    "resource_limit_exceeded": "the project's quota is used up: Hetzner's console shows it, and raises it on request",
+    "resource_unavailable": "choose another server type or location in the cluster file, or wait",
+    "placement_error": "the placement group has no room: choose another location, or wait",
+    "rate_limit_exceeded": "something else uses up the project's 3600 calls an hour; wait some minutes",
+    "uniqueness_error": "something of this name is there already",
+    "protected": "its deletion protection is on: switch it off in Hetzner's console if you mean it",
+    "locked": "another action is running on it; run the same command again",
+    "maintenance": "Hetzner is working on it: see its status page",
+    "server_error": "Hetzner had an error of its own: see its status page, or run the same command again",
+    "unavailable": "Hetzner's API is not available: see its status page, or run the same command again",
+}
+
+
+def translated(error: hcloud.APIException, what: str) -> ApiError:
+    """Return our error for Hetzner's: its own code, the fields or limits it names, and its request id."""
+    code = str(error.code)
+    lines = [*_details(error.details), f"request id {error.correlation_id}" if error.correlation_id else ""]
+    numeric = code.isdigit()
+    return ApiError(
+        f"Hetzner refused {what}: {error.message or code}" + ("" if numeric else f" ({code})"),
+        code=code,
+        detail="\n".join(filter(None, lines)),
+        hint=HINTS.get(code, ""),
+        may_pass=code in MAY_PASS or (numeric and int(code) >= 500),
+    )
+
+
+def _details(details: object) -> list[str]:
+    if not isinstance(details, dict):
+        return []
+    fields = [f"{each.get('name')}: {', '.join(each.get('messages', []))}" for each in details.get("fields", [])]
+    return fields + [f"limit {each.get('name')}" for each in details.get("limits", [])]

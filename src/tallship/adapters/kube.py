@@ -1,0 +1,245 @@
+"""A Kubernetes API: dicts in, dicts out."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx2
+import lightkube
+import yaml
+from lightkube.core.exceptions import ApiError as LightkubeApiError
+from lightkube.core.exceptions import ConfigError
+from lightkube.generic_resource import GenericGlobalResource, GenericNamespacedResource, create_api_info
+from lightkube.types import PatchType
+
+from tallship import __version__
+from tallship.errors import ApiError, SetupError, Unreachable
+
+Document = dict[str, Any]
+Documents = list[Document]
+Lines = list[str]
+
+FIELD_MANAGER = "tallship"
+USER_AGENT = f"tallship/{__version__}"
+UNKNOWN_KIND = "unknown-kind"
+"""The code of an ApiError about a kind that the API server does not serve."""
+MAY_PASS = (408, 409, 429, 500, 502, 503, 504)
+"""HTTP statuses that the same request may not meet again; 409 is a lost race."""
+OWNED = "FieldManagerConflict"
+"""Kubernetes: another manager owns a field that is applied; asking again changes nothing."""
+HINTS = {
+    "Forbidden": "the kubeconfig's user may not do this",
+    "Unauthorized": "the kubeconfig's certificate is not accepted; `tallship up --only kubeconfig` fetches a new one",
+    "Invalid": "another release of a provider may want other fields: see the detail",
+    "Conflict": "something else changed it at the same time, or owns these fields: see the detail",
+    UNKNOWN_KIND: "`tallship up --only capi-init` installs Cluster API's kinds",
+}
+
+
+class _Plural(NamedTuple):
+    name: str
+    is_namespaced: bool = True
+
+
+PLURALS = {
+    "Namespace": _Plural("namespaces", False),
+    "Node": _Plural("nodes", False),
+    "CustomResourceDefinition": _Plural("customresourcedefinitions", False),
+    "ConfigMap": _Plural("configmaps"),
+    "Secret": _Plural("secrets"),
+    "Event": _Plural("events"),
+    "Pod": _Plural("pods"),
+    "Deployment": _Plural("deployments"),
+    "DaemonSet": _Plural("daemonsets"),
+    "Lease": _Plural("leases"),
+    "Cluster": _Plural("clusters"),
+    "Machine": _Plural("machines"),
+    "MachineHealthCheck": _Plural("machinehealthchecks"),
+    "HetznerCluster": _Plural("hetznerclusters"),
+    "HCloudMachine": _Plural("hcloudmachines"),
+    "HCloudMachineTemplate": _Plural("hcloudmachinetemplates"),
+    "HCloudRemediationTemplate": _Plural("hcloudremediationtemplates"),
+    "TalosConfig": _Plural("talosconfigs"),
+    "TalosControlPlane": _Plural("taloscontrolplanes"),
+    "Provider": _Plural("providers"),
+}
+"""How the kinds that we touch are spelled in a path; about all others the API server is asked once."""
+
+
+class Kube:
+    """One API server, spoken to as the user of a kubeconfig. Every request has a time limit and is made once."""
+
+    def __init__(self, kubeconfig: Path, context: str | None = None, timeout: float = 10) -> None:
+        try:
+            config = lightkube.KubeConfig.from_file(kubeconfig).get(context_name=context)
+        except (ConfigError, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SetupError(
+                f"{kubeconfig} is not a usable kubeconfig: {error}", hint="remove it, and run again"
+            ) from error
+        if config is None:
+            raise SetupError(f"{kubeconfig} has no context `{context}`", hint="`management.context` names it")
+        self.server = str(config.cluster.server)
+        self.calls: Counter[str] = Counter()
+        self._plurals = dict(PLURALS)
+        try:
+            self._client: Any = lightkube.Client(
+                config,
+                timeout=httpx2.Timeout(timeout),
+                trust_env=False,  # no proxy of the environment between us and a cluster
+                field_manager=FIELD_MANAGER,
+            )
+        except (ConfigError, OSError, ValueError) as error:
+            raise SetupError(
+                f"the certificates in {kubeconfig} are not usable: {error}", hint="remove it, and run again"
+            ) from error
+        self._http: httpx2.Client = self._client._client._client
+        self._http.headers["User-Agent"] = USER_AGENT
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    def is_up(self) -> bool:
+        """True when the API server answers."""
+        try:
+            self.find("v1", "Namespace", "default")
+        except Unreachable:
+            return False
+        return True
+
+    def find(self, api_version: str, kind: str, name: str, namespace: str = "") -> Document | None:
+        """Return one object, or None when it does not exist.
+
+        Raises ApiError with code `unknown-kind` when the API server does not serve the kind.
+        """
+        try:
+            with self._asking("get", kind):
+                return dict(self._client.get(self._resource(api_version, kind), name, **self._scope(kind, namespace)))
+        except ApiError as error:
+            if error.code == "NotFound":
+                return None
+            raise
+
+    def list(self, api_version: str, kind: str, namespace: str = "", labels: str = "") -> Documents:
+        """Return all objects of a kind, in one namespace or in all, at most 500 per request.
+
+        There are none of a kind that the API server does not serve.
+        """
+        selector = dict(pair.split("=", 1) for pair in labels.split(",")) if labels else None
+        try:
+            with self._asking("list", kind):
+                resource = self._resource(api_version, kind)
+                scope = self._scope(kind, namespace or "*")
+                found = self._client.list(resource, chunk_size=500, labels=selector, **scope)
+                return [{"apiVersion": api_version, "kind": kind, **each} for each in found]
+        except ApiError as error:
+            if error.code == UNKNOWN_KIND:
+                return []
+            raise
+
+    def apply(self, document: Document, *, force: bool = True, dry_run: bool = False) -> Document:
+        """Server-side apply the document and return what is stored (or would be).
+
+        With `force` its fields are taken over from other managers; without, theirs are an ApiError `Conflict`.
+        """
+        metadata, kind = document["metadata"], document["kind"]
+        with self._asking("dry-run" if dry_run else "apply", kind):
+            item = self._resource(document["apiVersion"], kind)(document)
+            scope = self._scope(kind, metadata.get("namespace", ""))
+            return dict(self._client.apply(item, metadata["name"], force=force, dry_run=dry_run, **scope))
+
+    def patch(self, api_version: str, kind: str, name: str, namespace: str, change: Document) -> Document:
+        """Merge a change into an object and return what is stored."""
+        with self._asking("patch", kind):
+            resource = self._resource(api_version, kind)
+            scope = self._scope(kind, namespace)
+            return dict(self._client.patch(resource, name, change, patch_type=PatchType.MERGE, **scope))
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> None:
+        """Delete an object; one that is gone already is fine."""
+        try:
+            with self._asking("delete", kind):
+                self._client.delete(self._resource(api_version, kind), name, **self._scope(kind, namespace))
+        except ApiError as error:
+            if error.code != "NotFound":
+                raise
+
+    def secret_value(self, name: str, namespace: str, key: str) -> str | None:
+        """Return one decoded value of a Secret, or None while it is not there."""
+        found = self.find("v1", "Secret", name, namespace)
+        if found is None or key not in (found.get("data") or {}):
+            return None
+        return base64.b64decode(found["data"][key]).decode()
+
+    def events(self, namespace: str, name: str = "") -> Lines:
+        """Return the warnings of a namespace, or of the object of that name in it, oldest first, one line each."""
+        found = [
+            each
+            for each in self.list("v1", "Event", namespace)
+            if each.get("type") == "Warning" and name in ("", each["involvedObject"].get("name"))
+        ]
+        found.sort(key=lambda each: str(each.get("lastTimestamp") or each["metadata"].get("creationTimestamp") or ""))
+        return [f"{e['involvedObject'].get('name', '')}: {e.get('reason', '')}: {e.get('message', '')}" for e in found]
+
+    def _resource(self, api_version: str, kind: str) -> Any:
+        if kind not in self._plurals:
+            self._discover(api_version, kind)
+        plural = self._plurals[kind]
+        group, _, version = api_version.rpartition("/")
+        # A class of our own each time: lightkube's registry of them is global and refuses a core kind's second time.
+        shape = GenericNamespacedResource if plural.is_namespaced else GenericGlobalResource
+        return type(kind, (shape,), {"_api_info": create_api_info(group, version, kind, plural.name)})
+
+    def _discover(self, api_version: str, kind: str) -> None:
+        """Learn how a kind is spelled. Raises ApiError `unknown-kind` when it is not served."""
+        root = "apis" if "/" in api_version else "api"
+        self.calls[f"discover {api_version}"] += 1
+        answer = self._http.get(f"{root}/{api_version}")
+        if answer.status_code not in (200, 404):
+            answer.raise_for_status()
+        served = answer.json()["resources"] if answer.status_code == 200 else []
+        for each in served:
+            if each["kind"] == kind and "/" not in each["name"]:
+                self._plurals[kind] = _Plural(each["name"], each["namespaced"])
+                return
+        raise ApiError(
+            f"{self.server} does not serve {kind} of {api_version}", code=UNKNOWN_KIND, hint=HINTS[UNKNOWN_KIND]
+        )
+
+    def _scope(self, kind: str, namespace: str) -> dict[str, str]:
+        return {"namespace": namespace or "default"} if self._plurals[kind].is_namespaced else {}
+
+    @contextmanager
+    def _asking(self, verb: str, kind: str) -> Iterator[None]:
+        self.calls[f"{verb} {kind}"] += 1
+        try:
+            yield
+        except LightkubeApiError as error:
+            raise _translated(error, verb, kind, self.server) from error
+        except httpx2.HTTPStatusError as error:
+            code = error.response.status_code
+            raise ApiError(
+                f"{self.server} answered {code} to {verb} {kind}", code=str(code), may_pass=code in MAY_PASS
+            ) from error
+        except (httpx2.HTTPError, OSError) as error:
+            raise Unreachable(f"no answer from {self.server}: {error or type(error).__name__}") from error
+
+
+def _translated(error: LightkubeApiError, verb: str, kind: str, server: str) -> ApiError:
+    status = error.status
+    reason = str(status.reason or status.code)
+    if reason == "NotFound" and "could not find the requested resource" in str(status.message):
+        reason = UNKNOWN_KIND
+    causes = (status.details and status.details.causes) or []
+    return ApiError(
+        f"{server} refused to {verb} {kind}: {status.message}",
+        code=reason,
+        detail="\n".join(f"{cause.field}: {cause.message}" for cause in causes),
+        hint=HINTS.get(reason, ""),
+        may_pass=status.code in MAY_PASS and not any(cause.reason == OWNED for cause in causes),
+    )

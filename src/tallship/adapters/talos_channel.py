@@ -1,0 +1,169 @@
+"""The way to a Talos API: who we are there, the connections, and what their errors mean."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import ssl
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import yaml
+from grpclib.client import Channel
+from grpclib.const import Status
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from tallship.errors import ApiError, SetupError, Unreachable
+
+Answer = TypeVar("Answer")
+
+PORT = 50000
+NO_ANSWER = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)
+MAY_PASS = (Status.ABORTED, Status.CANCELLED, Status.RESOURCE_EXHAUSTED)
+HINTS = {
+    Status.PERMISSION_DENIED: "the talosconfig's role may not do this: `os:reader` looks, `os:admin` changes",
+    Status.UNIMPLEMENTED: "the node is a worker, in maintenance mode, or of another Talos release",
+    Status.UNAVAILABLE: "the endpoint answers, the node behind it does not",
+}
+OTHER_IDENTITY = (
+    "the machine is of another cluster, in maintenance mode, or the address is not in its `machine.certSANs`"
+)
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the API is, whom we trust there, and as whom we speak."""
+
+    endpoints: tuple[str, ...]
+    authority: str
+    certificate: str
+    key: str
+
+    @classmethod
+    def parse(cls, talosconfig: str, endpoints: Sequence[str] = ()) -> Access:
+        """Return what the current context of a talosconfig says. Raises SetupError when it is not one."""
+        try:
+            config = yaml.safe_load(talosconfig)
+            context = config["contexts"][config["context"]]
+            named = tuple(endpoints) or tuple(context.get("endpoints") or ())
+            ca, certificate, key = (base64.b64decode(context[each]).decode() for each in ("ca", "crt", "key"))
+        except (yaml.YAMLError, KeyError, TypeError, AttributeError, binascii.Error, UnicodeDecodeError) as error:
+            raise SetupError("the talosconfig cannot be read", detail=str(error), hint=_HINT) from error
+        if not named:
+            raise SetupError("the talosconfig names no endpoint", hint=_HINT)
+        return cls(named, ca, certificate, key.replace("ED25519 PRIVATE KEY", "PRIVATE KEY"))
+
+    def tls(self) -> ssl.SSLContext:
+        """Return a context that trusts only the cluster and is its client. Raises SetupError when a part is damaged.
+
+        Talos heads an Ed25519 key `ED25519 PRIVATE KEY`, which OpenSSL does not know; the body is plain PKCS#8.
+        """
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            context.load_verify_locations(cadata=self.authority)
+            with tempfile.NamedTemporaryFile() as pair:  # ssl takes a client certificate from a file only
+                pair.write(f"{self.certificate}\n{self.key}".encode())
+                pair.flush()
+                context.load_cert_chain(Path(pair.name))
+        except ssl.SSLError as error:
+            raise SetupError("the talosconfig cannot be read", detail=str(error), hint=_HINT) from error
+        context.set_alpn_protocols(["h2"])
+        return context
+
+
+class Channels:
+    """One connection for each endpoint, made when it is first used, all closed at the end."""
+
+    def __init__(self, endpoints: Sequence[str], tls: ssl.SSLContext) -> None:
+        self._endpoints = endpoints
+        self._tls = tls
+        self._open: dict[str, _Connection] = {}
+
+    async def __aenter__(self) -> Channels:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for channel in self._open.values():
+            channel.end()
+        await asyncio.sleep(0)  # the loop closes a socket in its next turn
+
+    async def first_answer(self, send: Callable[[Channel], Awaitable[Answer]]) -> Answer:
+        """Return what the first endpoint that can be reached answers. Raises what the last one met."""
+        for endpoint in self._endpoints[:-1]:
+            try:
+                return await send(self._channel(endpoint))
+            except (OSError, StreamTerminatedError, TimeoutError):
+                continue
+        return await send(self._channel(self._endpoints[-1]))
+
+    def _channel(self, endpoint: str) -> Channel:
+        if endpoint not in self._open:
+            host, port = host_and_port(endpoint)
+            self._open[endpoint] = _Connection(host, port, ssl=self._tls)
+        return self._open[endpoint]
+
+
+class _Connection(Channel):
+    """A channel that ends at once: grpclib begins TLS' farewell and forgets the socket, which then nobody closes."""
+
+    _transport: asyncio.BaseTransport | None = None
+
+    async def _create_connection(self) -> Any:
+        self._transport, protocol = await asyncio.get_running_loop().create_connection(
+            self._protocol_factory, self._host, self._port, ssl=self._ssl
+        )
+        return protocol
+
+    def end(self) -> None:
+        """Close the connection and its socket."""
+        self.close()
+        if isinstance(self._transport, asyncio.Transport):
+            self._transport.abort()
+
+
+def translated(error: Exception, node: str) -> ApiError:
+    """Return the project's own error for what a call to the node met. Raises the error when it is a bug of ours."""
+    if isinstance(error, GRPCError):
+        status, told = Status(error.status), str(error.message or "no message")
+        if status in NO_ANSWER:
+            return Unreachable(f"Talos on {node} does not answer", code=status.name, detail=told, hint=_hint(status))
+        may_pass = status in MAY_PASS
+        return ApiError(f"Talos on {node}: {told}", code=status.name, hint=_hint(status), may_pass=may_pass)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Unreachable(f"Talos on {node}: {error.verify_message}", code="CERTIFICATE", hint=OTHER_IDENTITY)
+    if isinstance(error, OSError | StreamTerminatedError | TimeoutError):
+        detail = str(error) or "no answer in time"
+        return Unreachable(f"Talos on {node} cannot be reached", code="UNAVAILABLE", detail=detail)
+    raise error
+
+
+def failure(reply: Any, node: str) -> ApiError | None:
+    """Return the error that a reply carries in its own metadata, as apid writes it for one of several nodes."""
+    for message in getattr(reply, "messages", ()):
+        if message.metadata.error:
+            status = Status(message.metadata.status.code or Status.UNKNOWN.value)
+            return translated(GRPCError(status, message.metadata.error), node)
+    return None
+
+
+def _hint(status: Status) -> str:
+    return HINTS.get(status, "")
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return where an endpoint is: a name or an address, with or without a port, IPv6 with or without brackets."""
+    if endpoint.count(":") > 1 and not endpoint.startswith("["):
+        return endpoint, PORT
+    parts = urlsplit(f"//{endpoint}")
+    return parts.hostname or "", parts.port or PORT
+
+
+_HINT = "`tallship up --only talosconfig` fetches it again"

@@ -1,0 +1,94 @@
+"""Plain HTTPS questions: the Image Factory, and what this machine's public address is."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import ssl
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tallship import __version__
+from tallship.errors import ApiError, Unreachable
+
+USER_AGENT = f"tallship/{__version__}"
+LIMIT = 1024 * 1024
+"""No answer that is read whole is longer than this many bytes."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer, whatever its status."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Web:
+    """HTTPS with verified certificates; `ca_file` adds a trusted authority, and then no proxy is used."""
+
+    def __init__(self, ca_file: Path | None = None, timeout: float = 20) -> None:
+        self._timeout = timeout
+        handlers: list[urllib.request.BaseHandler] = [
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+        ]
+        if ca_file is not None:
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def own_address(self, url: str) -> str:
+        """Return this machine's public address as the service at `url` sees it."""
+        text = self._ask("GET", url).body.decode(errors="replace").strip()
+        try:
+            return str(ipaddress.ip_address(text))
+        except ValueError as error:
+            raise ApiError(
+                f"{url} did not answer with an address",
+                hint="set `firewall.address_url`, or `management.egress_cidr`, in the cluster file",
+            ) from error
+
+    def register_schematic(self, factory: str, schematic: str) -> str:
+        """Make the Image Factory know a schematic; returns its id."""
+        reply = self._ask("POST", f"{factory}/schematics", schematic.encode())
+        if reply.status not in (200, 201):
+            raise _refused(factory, reply)
+        return str(json.loads(reply.body)["id"])
+
+    def image_size(self, url: str) -> int:
+        """Return the size of the compressed image in bytes. Raises ApiError when the factory does not have it."""
+        reply = self._ask("HEAD", url)
+        if reply.status != 200:
+            raise _refused(url, reply)
+        return int(reply.headers.get("content-length", "0"))
+
+    def image_sha256(self, url: str) -> str:
+        """Return the compressed image's checksum, or nothing: the public factory sells it (402)."""
+        reply = self._ask("GET", f"{url}.sha256")
+        return reply.body.decode(errors="replace").split()[0] if reply.status == 200 and reply.body else ""
+
+    def _ask(self, method: str, url: str, body: bytes | None = None) -> Reply:
+        request = urllib.request.Request(url, body, {"User-Agent": USER_AGENT}, method=method)  # noqa: S310 - https, or what the file says
+        try:
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                return Reply(answer.status, _lower(answer.headers.items()), answer.read(LIMIT))
+        except urllib.error.HTTPError as error:
+            return Reply(error.code, _lower(error.headers.items()), error.read(LIMIT))
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise Unreachable(f"no answer from {url}: {getattr(error, 'reason', error)}") from error
+
+
+def _lower(headers: object) -> dict[str, str]:
+    return {str(key).lower(): str(value) for key, value in dict(headers).items()}  # type: ignore[call-overload]
+
+
+def _refused(what: str, reply: Reply) -> ApiError:
+    return ApiError(
+        f"the Image Factory refused {what}: {reply.status}",
+        code=str(reply.status),
+        detail=reply.body.decode(errors="replace")[:500],
+        hint="check `talos.version` and `image.extensions` in the cluster file",
+        may_pass=reply.status in (429, 500, 502, 503, 504),
+    )

@@ -1,0 +1,74 @@
+"""`tallship kubeconfig` and `tallship talosconfig`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tallship.cli.options import DEFAULT, Options
+from tallship.errors import SetupError
+from tallship.report.answer import current
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def kubeconfig(*, path: Flag = False, merge: Flag = False, options: Options = DEFAULT) -> None:
+    """Print the cluster's kubeconfig.
+
+    Parameters
+    ----------
+    path
+        print where the file is, not what is in it
+    merge
+        put it into the usual file (KUBECONFIG, else ~/.kube/config) under the cluster's name
+    """
+    _show("kubeconfig", path, merge, options)
+
+
+def talosconfig(*, path: Flag = False, merge: Flag = False, options: Options = DEFAULT) -> None:
+    """Print the cluster's talosconfig.
+
+    Parameters
+    ----------
+    path
+        print where the file is, not what is in it
+    merge
+        put it into the usual file (TALOSCONFIG, else ~/.talos/config) under the cluster's name
+    """
+    _show("talosconfig", path, merge, options)
+
+
+def _show(noun: str, path: bool, merge: bool, options: Options) -> None:
+    from tallship.cli.session import state_folder
+    from tallship.manifests import access
+    from tallship.ops.files import put_private
+    from tallship.spec import load_spec
+
+    spec = load_spec(options.file)
+    file = state_folder(options, spec) / noun
+    if not file.exists():
+        raise SetupError(f"there is no {noun} of `{spec.name}` yet", hint=f"`tallship up{options.suffix()}` makes it")
+    answer = current()
+    answer.data["path"] = str(file)
+    text = file.read_text(encoding="utf-8")
+    if not merge:
+        answer.say(str(file) if path else text.rstrip("\n"))
+        return
+    name = f"{spec.name}-lab" if options.lab else spec.name
+    usual = _usual(noun)
+    have = usual.read_text(encoding="utf-8") if usual.exists() else ""
+    merger = access.merged if noun == "kubeconfig" else access.merged_talosconfig
+    put_private(usual, merger(have, text, name))
+    answer.data["merged_into"] = str(usual)
+    answer.say(f"context `{name}` is in {usual}")
+
+
+def _usual(noun: str) -> Path:
+    if noun == "kubeconfig":
+        named = os.environ.get("KUBECONFIG", "").split(os.pathsep)[0]
+        return Path(named).expanduser() if named else Path.home() / ".kube" / "config"
+    named = os.environ.get("TALOSCONFIG", "")
+    return Path(named).expanduser() if named else Path.home() / ".talos" / "config"

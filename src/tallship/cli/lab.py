@@ -1,0 +1,185 @@
+"""`tallship lab …`: the only place of the product that knows the lab."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tallship.cli.options import DEFAULT, Options
+from tallship.env import Site, SystemClock
+from tallship.errors import SetupError
+from tallship.lab import daemon
+from tallship.report.answer import current
+
+DEFAULT_SPEED = 60.0
+"""How many modelled seconds pass in one: machines that need minutes are up in seconds."""
+SSH_PORT = 2222
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def up(*, speed: float = DEFAULT_SPEED, without: str = "", fresh: Flag = False, options: Options = DEFAULT) -> None:
+    """Start the lab of this cluster file, or find the one that runs.
+
+    Parameters
+    ----------
+    speed
+        how many times faster than real time passes
+    without
+        stand-ins to leave out, separated by commas, so that the real program can take their place
+    fresh
+        forget what an earlier lab of this file knew
+    """
+    folder = _folder(options)
+    if fresh:
+        forget(folder)
+    handle = daemon.start(folder / "lab", speed, [word for word in without.split(",") if word])
+    answer = current()
+    answer.data.update(network=handle.network, speed=handle.speed, pid=handle.pid, folder=str(handle.folder))
+    answer.say(f"the lab runs on {handle.network}.0/24, {handle.speed:g} times faster than real time")
+    answer.next_commands = [f"tallship up --lab{_file(options)}", f"tallship lab env{_file(options)}"]
+
+
+def down(*, options: Options = DEFAULT) -> None:
+    """Stop the lab; what it knows is kept, and the next command with --lab goes on from there."""
+    stopped = daemon.stop(_folder(options) / "lab")
+    answer = current()
+    answer.data["stopped"] = stopped
+    answer.say("the lab has stopped; its state is kept" if stopped else "no lab runs for this file")
+
+
+def status(*, reset_counters: Flag = False, options: Options = DEFAULT) -> None:
+    """Show what the lab serves, the writes it counted, and its faults.
+
+    Parameters
+    ----------
+    reset_counters
+        begin to count writes anew
+    """
+    from tallship.report.tables import facts_table
+
+    handle = _running(options)
+    found = handle.reset_counters() if reset_counters else handle.status()
+    answer = current()
+    answer.data.update(found)
+    facts = [("writes " + server, str(count)) for server, count in sorted(found["writes"].items())]
+    facts += [(name, str(url)) for name, url in sorted(found["endpoints"].items())]
+    facts += [
+        ("fault " + fault["name"], f"{fault['match']} {fault['values']} x{fault['times']}") for fault in found["faults"]
+    ]
+    answer.say(facts_table(facts))
+
+
+def env(*, options: Options = DEFAULT) -> None:
+    """Print what a foreign program needs to use the lab, as shell assignments."""
+    handle = _running(options)
+    folder = _folder(options)
+    values = {
+        "HCLOUD_ENDPOINT": handle.hetzner_endpoint,
+        "HCLOUD_TOKEN_FILE": str(handle.folder / "token"),
+        "SSL_CERT_FILE": str(handle.ca_file),
+        "REQUESTS_CA_BUNDLE": str(handle.ca_file),
+        "MANAGEMENT_KUBECONFIG": str(folder / "management.kubeconfig"),
+        "KUBECONFIG": str(folder / "kubeconfig"),
+        "TALOSCONFIG": str(folder / "talosconfig"),
+        "PATH": f"{handle.bin_folder}:$PATH",
+    }
+    answer = current()
+    answer.data.update(values)
+    answer.say("\n".join(f'export {key}="{value}"' for key, value in values.items()))
+
+
+def fault(
+    name: str = "",
+    *,
+    times: int = 1,
+    match: tuple[str, ...] = (),
+    value: tuple[str, ...] = (),
+    clear: Flag = False,
+    options: Options = DEFAULT,
+) -> None:
+    """Make something go wrong on purpose, or clear what was set.
+
+    Parameters
+    ----------
+    name
+        what goes wrong: no-capacity, rate-limit, action-error, slow, reset, locked, server-error, …
+    times
+        how often; 0 until it is cleared
+    match
+        where, as KEY=VALUE: "route=POST /servers"
+    value
+        how, as KEY=VALUE: seconds=30
+    clear
+        forget the faults of that name, or all of them
+    """
+    handle = _running(options)
+    answer = current()
+    if clear:
+        cleared = handle.clear_faults(name)
+        answer.data["cleared"] = cleared
+        answer.say(f"{cleared} faults cleared")
+        return
+    if not name:
+        raise SetupError("which fault?", hint="`tallship lab fault --help` names some; `--clear` forgets them")
+    values = {key: float(text) if text.replace(".", "", 1).isdigit() else text for key, text in _pairs(value).items()}
+    answer.data["id"] = handle.add_fault(name, _pairs(match), values, times)
+    answer.say(f"fault {name} is set" + (f", {times} times" if times else ", until it is cleared"))
+
+
+def site_of_lab(options: Options, folder: Path) -> tuple[Site, SystemClock]:
+    """Return the lab as the outside of a command, and its clock; starts the lab when it does not run."""
+    handle = daemon.start(folder / "lab", DEFAULT_SPEED)
+    site = Site(
+        handle.token,
+        hetzner_endpoint=handle.hetzner_endpoint,
+        hetzner_ca=handle.ca_file,
+        path=f"{handle.bin_folder}{os.pathsep}{os.environ.get('PATH', '')}",
+        factory_url=handle.factory_url,
+        address_url=handle.address_url,
+        ssh_port=SSH_PORT,
+        is_lab=True,
+    )
+    today = datetime.fromisoformat(handle.status()["today"])
+    return site, SystemClock(handle.speed, today)
+
+
+def forget(folder: Path) -> None:
+    """Stop the lab of this state folder and remove everything it knew, the client's files for it too."""
+    daemon.stop(folder / "lab")
+    for child in folder.iterdir():
+        if child.is_dir():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
+
+
+def _folder(options: Options) -> Path:
+    from dataclasses import replace
+
+    from tallship.cli.session import state_folder
+    from tallship.spec import load_spec
+
+    return state_folder(replace(options, lab=True), load_spec(options.file))
+
+
+def _running(options: Options) -> daemon.LabHandle:
+    handle = daemon.find(_folder(options) / "lab")
+    if handle is None:
+        raise SetupError("no lab runs for this file", hint=f"`tallship lab up{_file(options)}` starts it")
+    return handle
+
+
+def _file(options: Options) -> str:
+    return options.suffix().replace(" --lab", "")
+
+
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in words]
+    if any(not sign for _, sign, _ in pairs):
+        raise SetupError("write it as KEY=VALUE", hint='for example `--match "route=POST /servers"`')
+    return {key: text for key, _, text in pairs}

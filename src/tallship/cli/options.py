@@ -1,0 +1,43 @@
+"""The options that every command takes, under the same names everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Options:
+    """What every command takes."""
+
+    file: Annotated[Path, Parameter(name=["--file", "-f"])] = Path("tallship.yaml")
+    """the cluster file"""
+    lab: Annotated[bool, Parameter(negative="")] = False
+    """rehearse it in the lab on this machine"""
+    output: Literal["text", "json"] = "text"
+    """what goes to stdout"""
+    yes: Annotated[bool, Parameter(name=["--yes", "-y"], negative="")] = False
+    """agree to what would be asked"""
+    timeout: float | None = None
+    """seconds for the whole command"""
+    verbose: Annotated[bool, Parameter(name=["--verbose", "-v"], negative="")] = False
+    """show each call"""
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], negative="")] = False
+    """no progress"""
+
+    @property
+    def text(self) -> bool:
+        """True when a person reads stdout."""
+        return self.output == "text"
+
+    def suffix(self) -> str:
+        """Return the options that belong to the next command too, for a person to copy."""
+        parts = ["" if self.file == Path("tallship.yaml") else f" --file {self.file}", " --lab" if self.lab else ""]
+        return "".join(parts)
+
+
+DEFAULT = Options()

@@ -1,0 +1,38 @@
+"""`tallship plan`."""
+
+from __future__ import annotations
+
+from tallship.cli.options import DEFAULT, Options
+from tallship.report.answer import current
+
+
+def plan(*, options: Options = DEFAULT) -> None:
+    """Show each step's state, what would be bought and its price per month; changes nothing."""
+    from tallship.cli.session import open_env
+    from tallship.engine import State, look
+    from tallship.flows import UP
+    from tallship.ops.cost import monthly
+    from tallship.report.tables import cost_table, plan_table
+
+    env = open_env(options)
+    outcomes = look(UP, env, env.clock)
+    cost = monthly(env)
+    answer = current()
+    answer.data["steps"] = [
+        {
+            "name": each.name,
+            "state": each.state.value,
+            "detail": each.detail,
+            "would_act": each.change,
+            "acted": [],
+            "seconds": round(each.seconds, 1),
+        }
+        for each in outcomes
+    ]
+    answer.data["cost"] = cost.as_data()
+    answer.say(plan_table(outcomes))
+    answer.say(cost_table(cost))
+    if any(each.state is not State.READY for each in outcomes):
+        answer.next_commands = [f"tallship up{options.suffix()}"]
+    else:
+        answer.say("nothing would be done")

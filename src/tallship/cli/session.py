@@ -1,0 +1,132 @@
+"""From options to an Env: which file, which folder, the real Hetzner or the lab."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+from tallship.cli.options import Options
+from tallship.engine import Flow, Outcome, Run
+from tallship.env import Env, Site, SystemClock
+from tallship.errors import SetupError
+from tallship.ops.files import make_private_folder
+from tallship.ops.token import read_token
+from tallship.report.answer import current
+from tallship.spec import Spec, load_spec
+
+
+def open_env(options: Options, replace: bool = False) -> Env:
+    """Return the Env of a command. Raises SpecError or SetupError."""
+    spec = load_spec(options.file)
+    folder = state_folder(options, spec)
+    if options.lab:
+        from tallship.cli.lab import site_of_lab
+
+        site, clock = site_of_lab(options, folder)
+        return Env(spec, site, folder, clock, options.file.parent, replace)
+    site = Site(
+        read_token(spec, os.environ, options.file.parent),
+        hetzner_endpoint=os.environ.get("HCLOUD_ENDPOINT", Site.hetzner_endpoint),
+        path=os.environ.get("PATH", ""),
+        address_url=spec.firewall.address_url,
+    )
+    return Env(spec, site, folder, SystemClock(), options.file.parent, replace)
+
+
+def state_folder(options: Options, spec: Spec) -> Path:
+    """Return the private folder of this cluster file, never the same for the lab and the real thing."""
+    import platformdirs
+
+    digest = hashlib.sha256(str(options.file.resolve()).encode()).hexdigest()[:8]
+    name = f"{spec.name}-{digest}{'-lab' if options.lab else ''}"
+    return make_private_folder(platformdirs.user_state_path("tallship") / name)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. Raises SetupError that tells who holds it."""
+    from filelock import FileLock, Timeout
+
+    lock, holder = FileLock(folder / "lock"), folder / "lock-holder"
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        who = holder.read_text(encoding="utf-8") if holder.exists() else "another run"
+        raise SetupError(
+            f"{who} is working on this cluster", hint="wait for it, or stop it with Ctrl-C there"
+        ) from error
+    try:
+        holder.write_text(f"process {os.getpid()} (`tallship {' '.join(sys.argv[1:2])}`)", encoding="utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
+    """Run a flow with live progress, a journal, and Ctrl-C that stops at the next wait."""
+    from rich.console import Console
+
+    from tallship.report.journal import Journal
+    from tallship.report.live import Live
+    from tallship.report.plain import Plain, Silent
+
+    console = Console(stderr=True)
+    audience: Live | Plain | Silent
+    if options.quiet:
+        audience = Silent()
+    elif console.is_terminal:
+        audience = Live(console, env.clock)
+    else:
+        audience = Plain(sys.stderr, env.clock)
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    log = env.folder / "logs" / f"{stamp}-{os.getpid()}.jsonl"
+    current().log = log
+    journal = Journal(log, env.clock, audience)
+    run = Run(env, env.clock, journal, options.timeout)
+    try:
+        with _stop_at_next_wait(run.stop):
+            return run.make(flow)
+    finally:
+        current().data["steps"] = [as_data(outcome) for outcome in run.outcomes]
+        journal.note("calls", **env.calls())
+        journal.close()
+        audience.close()
+
+
+def as_data(outcome: Outcome) -> dict[str, object]:
+    """Return a step's outcome as the JSON envelope shows it."""
+    return {
+        "name": outcome.name,
+        "state": outcome.state.value,
+        "detail": outcome.detail,
+        "acted": list(outcome.acted),
+        "seconds": round(outcome.seconds, 1),
+    }
+
+
+@contextmanager
+def _stop_at_next_wait(stop: threading.Event) -> Iterator[None]:
+    """Let the first Ctrl-C ask for a stop and the second one end the process."""
+
+    def heard(_signal: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        sys.stderr.write("\nstopping at the next wait; Ctrl-C again ends at once\n")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,61 @@
+"""`tallship up`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from tallship.cli.options import DEFAULT, Options
+from tallship.report.answer import current
+
+
+def up(
+    *,
+    only: str = "",
+    first: Annotated[str, Parameter(name="--from")] = "",
+    until: str = "",
+    replace: Annotated[bool, Parameter(negative="")] = False,
+    options: Options = DEFAULT,
+) -> None:
+    """Make the cluster so; run it again to resume, it changes nothing when nothing is missing.
+
+    Parameters
+    ----------
+    only
+        run this step alone
+    first
+        begin with this step
+    until
+        end with this step
+    replace
+        agree that a changed document replaces every server, one by one
+    """
+    from tallship.cli.session import make, one_at_a_time, open_env
+    from tallship.engine import select
+    from tallship.flows import UP
+    from tallship.report.tables import nodes_table, steps_table
+
+    flow = select(UP, only, first, until)
+    env = open_env(options, replace)
+    with one_at_a_time(env.folder):
+        outcomes = make(flow, env, options)
+    answer = current()
+    changed = any(outcome.acted for outcome in outcomes)
+    answer.data["changed"] = changed
+    whole = not (only or first or until)
+    if whole:
+        from tallship.ops.status import list_nodes
+
+        nodes = list_nodes(env)
+        answer.data["nodes"] = [node.as_data() for node in nodes]
+        answer.say(nodes_table(nodes))
+    if changed:
+        answer.say(steps_table(outcomes))
+    else:
+        answer.say("nothing had to be done")
+    if whole:
+        answer.data.update(kubeconfig=str(env.kubeconfig), talosconfig=str(env.talosconfig))
+        answer.say(f"kubeconfig   {env.kubeconfig}\ntalosconfig  {env.talosconfig}")
+        path = f'"$(tallship kubeconfig --path{options.suffix()})"'
+        answer.next_commands = [f"tallship status{options.suffix()}", f"kubectl --kubeconfig {path} get nodes"]

@@ -1,0 +1,178 @@
+"""What a step may use: the spec, the outside world through its adapters, a private folder, and the clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tallship.engine import Clock
+from tallship.errors import ApiError, SetupError, Unreachable
+
+if TYPE_CHECKING:
+    from tallship.adapters.hetzner import Hetzner
+    from tallship.adapters.kube import Kube
+    from tallship.adapters.programs import Programs
+    from tallship.adapters.talos import Talos
+    from tallship.adapters.web import Web
+    from tallship.spec import Spec
+
+
+class SystemClock:
+    """Real time; or a lab's, `speed` times faster and going on from the lab's `today`."""
+
+    def __init__(self, speed: float = 1.0, today: datetime | None = None) -> None:
+        self._speed = speed
+        self._today = today
+        self._began = time.monotonic()
+
+    def now(self) -> float:
+        """Return seconds that only ever grow."""
+        return time.monotonic() * self._speed
+
+    def today(self) -> datetime:
+        """Return the date and time of day, in UTC."""
+        if self._today is None:
+            return datetime.now(UTC)
+        return self._today + timedelta(seconds=(time.monotonic() - self._began) * self._speed)
+
+    def sleep(self, seconds: float) -> None:
+        """Return when so many seconds have passed."""
+        time.sleep(seconds / self._speed)
+
+    def run_threads(self, bodies: Sequence[Callable[[], None]]) -> None:
+        """Run the bodies side by side; return when all have ended. Ctrl-C is heard while they run."""
+        threads = [threading.Thread(target=body, daemon=True) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(0.2)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the outside is: the real one, or a lab."""
+
+    token: str = field(repr=False)
+    hetzner_endpoint: str = "https://api.hetzner.cloud/v1"
+    hetzner_ca: Path | None = None
+    path: str = ""
+    """Where programs are looked for, as in PATH."""
+    factory_url: str = "https://factory.talos.dev"
+    address_url: str = ""
+    """Answers with this machine's public address."""
+    ssh_port: int = 22
+    """Where the image builder's rescue system listens."""
+    is_lab: bool = False
+
+
+@dataclass
+class Env:
+    """One cluster and everything around it. Adapters are made when they are first used."""
+
+    spec: Spec
+    site: Site
+    folder: Path
+    """Private to this cluster file, mode 0700."""
+    clock: Clock
+    base: Path = field(default_factory=Path)
+    """The folder of the cluster file; paths in it are relative to this."""
+    replace: bool = False
+    """The person agreed that servers are replaced."""
+
+    @property
+    def management_kubeconfig(self) -> Path:
+        """The kubeconfig of the cluster that holds the Cluster API objects before a pivot."""
+        if self.spec.management.kubeconfig is not None:
+            return self.base / Path(self.spec.management.kubeconfig).expanduser()
+        return self.folder / "management.kubeconfig"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The cluster's own kubeconfig."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def talosconfig(self) -> Path:
+        """The cluster's own talosconfig."""
+        return self.folder / "talosconfig"
+
+    @cached_property
+    def hetzner(self) -> Hetzner:
+        """Hetzner's API."""
+        from tallship.adapters.hetzner import Hetzner
+
+        return Hetzner(self.site.token, self.site.hetzner_endpoint, self.site.hetzner_ca)
+
+    @cached_property
+    def web(self) -> Web:
+        """The Image Factory and the address service."""
+        from tallship.adapters.web import Web
+
+        return Web(self.site.hetzner_ca)
+
+    @cached_property
+    def own_address(self) -> str:
+        """This machine's public address, asked once per run."""
+        return self.web.own_address(self.site.address_url)
+
+    @cached_property
+    def programs(self) -> Programs:
+        """The external programs."""
+        from tallship.adapters.programs import Programs
+
+        return Programs(self.site.path, self.folder / "programs")
+
+    @cached_property
+    def workload(self) -> Kube:
+        """The cluster's own API. Raises SetupError before the kubeconfig is there."""
+        return self._kube(self.kubeconfig, "kubeconfig")
+
+    @cached_property
+    def management(self) -> Kube:
+        """The API that holds the Cluster API objects before a pivot."""
+        return self._kube(self.management_kubeconfig, "kind-create", self.spec.management.context)
+
+    @cached_property
+    def manages_itself(self) -> bool:
+        """True when the cluster holds its own Cluster API objects, as after a pivot."""
+        if not self.kubeconfig.exists():
+            return False
+        try:
+            return self.workload.find("cluster.x-k8s.io/v1beta1", "Cluster", self.spec.name, "default") is not None
+        except Unreachable:
+            return False
+        except ApiError as error:
+            if error.code == "unknown-kind":
+                return False
+            raise
+
+    @property
+    def home(self) -> Kube:
+        """The API that holds the Cluster API objects now."""
+        return self.workload if self.manages_itself else self.management
+
+    @cached_property
+    def talos(self) -> Talos:
+        """The nodes' Talos API."""
+        from tallship.adapters.talos import Talos
+
+        return Talos(self.talosconfig.read_text(encoding="utf-8"))
+
+    def calls(self) -> dict[str, dict[str, int]]:
+        """Return how often each outside thing was asked for what, by those adapters that were used."""
+        used = {name: self.__dict__.get(name) for name in ("hetzner", "management", "workload", "talos", "programs")}
+        return {name: dict(adapter.calls) for name, adapter in used.items() if adapter is not None}
+
+    def _kube(self, kubeconfig: Path, step: str, context: str | None = None) -> Kube:
+        from tallship.adapters.kube import Kube
+
+        if not kubeconfig.exists():
+            raise SetupError(f"there is no {kubeconfig.name} yet", hint=f"step `{step}` makes it")
+        return Kube(kubeconfig, context)

@@ -1,0 +1,35 @@
+"""The order in which things are made true. The names are the guide's."""
+
+from __future__ import annotations
+
+from tallship.engine import Flow, Lanes
+from tallship.env import Env
+from tallship.ops.access import KubeconfigWritten, TalosconfigWritten
+from tallship.ops.addons import CiliumInstalled, HetznerCcmInstalled, TalosCcmInstalled
+from tallship.ops.cluster import ClusterApplied, ControlPlaneInitialized
+from tallship.ops.firewall import FirewallApplied, FirewallMatches
+from tallship.ops.health import HealthChecksApplied
+from tallship.ops.image import ImageExists
+from tallship.ops.management import ManagementRunning, ProvidersInstalled
+from tallship.ops.nodes import NodesReady
+from tallship.ops.preflight import Preflight
+from tallship.ops.secret import TokenSecretMatches
+
+UP: Flow[Env] = (
+    Preflight(),
+    Lanes(
+        (
+            (ImageExists(),),
+            (ManagementRunning(), ProvidersInstalled(), TokenSecretMatches()),
+            (FirewallMatches(),),
+        )
+    ),
+    ClusterApplied(),
+    ControlPlaneInitialized(),
+    KubeconfigWritten(),
+    TalosconfigWritten(),
+    Lanes(((CiliumInstalled(),), (HetznerCcmInstalled(),), (TalosCcmInstalled(),))),
+    NodesReady(),
+    HealthChecksApplied(),
+    FirewallApplied(),
+)

@@ -1,0 +1,155 @@
+"""The v1beta2 conditions of a Cluster, as Cluster API v1.10 words them."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from tallship.lab.clock import wall
+from tallship.lab.controllers.conditions import (
+    Condition,
+    Conditions,
+    aggregate_new,
+    find,
+    find_new,
+    summarize_new,
+)
+from tallship.lab.controllers.core.references import control_plane_machines, referenced
+from tallship.lab.controllers.core.remote import Remote
+from tallship.lab.controllers.informer import CachedApi
+from tallship.lab.controllers.ownership import is_deleting
+from tallship.lab.kubeclient import Object
+
+ORDER = (
+    "Available",
+    "RemoteConnectionProbe",
+    "InfrastructureReady",
+    "ControlPlaneInitialized",
+    "ControlPlaneAvailable",
+    "WorkersAvailable",
+    "RollingOut",
+    "Remediating",
+    "ScalingDown",
+    "ScalingUp",
+    "ControlPlaneMachinesReady",
+    "WorkerMachinesReady",
+    "ControlPlaneMachinesUpToDate",
+    "WorkerMachinesUpToDate",
+    "Paused",
+    "Deleting",
+)
+
+_CONSTANT = (
+    ("WorkersAvailable", "True", "NoWorkers"),
+    # CACPPT v0.5.12 reports none of these in the v1beta2 form, so they never change.
+    ("RollingOut", "False", "NotRollingOut"),
+    ("Remediating", "False", "NotRemediating"),
+    ("ScalingDown", "False", "NotScalingDown"),
+    ("ScalingUp", "False", "NotScalingUp"),
+    ("WorkerMachinesReady", "True", "NoReplicas"),
+    ("WorkerMachinesUpToDate", "True", "NoReplicas"),
+)
+_AVAILABLE_FROM = ("Deleting", "RemoteConnectionProbe", "InfrastructureReady", "ControlPlaneAvailable")
+_UP_TO_DATE_GRACE = timedelta(seconds=10)
+"""A Machine this young may still report UpToDate."""
+
+
+def update(api: CachedApi, remote: Remote, cluster: Object, deleting: tuple[str, str] | None = None) -> None:
+    """Set all v1beta2 conditions of a Cluster; `deleting` is (reason, message) of its deletion."""
+    conditions = Conditions(cluster, api.now())
+    _remote_connection(conditions, remote)
+    _mirrored(api, conditions, cluster)
+    for kind, status, reason in _CONSTANT:
+        conditions.new(kind, status, reason)
+    _machines(api, conditions, cluster)
+    conditions.new("Deleting", *(("True", *deleting) if deleting else ("False", "NotDeleting")))
+    _available(conditions, cluster)
+    conditions.sort_new(ORDER)
+    _replicas(api, cluster)
+
+
+def _remote_connection(conditions: Conditions, remote: Remote) -> None:
+    if remote.connected:
+        conditions.new("RemoteConnectionProbe", "True", "ProbeSucceeded")
+        return
+    since = f", probe last succeeded at {remote.last_success}" if remote.last_success else ""
+    conditions.new("RemoteConnectionProbe", "False", "ProbeFailed", f"Remote connection probe failed{since}")
+
+
+def _mirrored(api: CachedApi, conditions: Conditions, cluster: Object) -> None:
+    infrastructure = referenced(api, cluster, cluster["spec"].get("infrastructureRef"))
+    conditions.new("InfrastructureReady", *mirror(infrastructure, cluster, "infrastructureRef", "Ready", "NotReady"))
+    initialized = find(cluster, "ControlPlaneInitialized")
+    if initialized is not None and initialized["status"] == "True":
+        conditions.new("ControlPlaneInitialized", "True", "Initialized")
+    else:
+        conditions.new("ControlPlaneInitialized", "False", "NotInitialized", "Control plane not yet initialized")
+    plane = referenced(api, cluster, cluster["spec"].get("controlPlaneRef"))
+    wanted = mirror(plane, cluster, "controlPlaneRef", "Available", "NotAvailable")
+    conditions.new("ControlPlaneAvailable", *wanted)
+
+
+def mirror(source: Object | None, item: Object, field: str, kind: str, otherwise: str) -> tuple[str, str, str]:
+    """Return (status, reason, message) for a condition that repeats one of a provider's object."""
+    name = (item["spec"].get(field) or {}).get("kind", "object")
+    if source is None and is_deleting(item):
+        return "False", "ObjectDeleted", f"{name} has been deleted"
+    if source is None:
+        return "False", "ObjectDoesNotExist", f"{name} does not exist"
+    condition = find(source, kind)
+    if condition is None:
+        ready = bool(source.get("status", {}).get("ready"))
+        message = "" if ready else f"{name} status.ready is false"
+        return str(ready), kind if ready else otherwise, message
+    reason = condition.get("reason") or (kind if condition["status"] == "True" else otherwise)
+    return condition["status"], reason, condition.get("message", "")
+
+
+def _machines(api: CachedApi, conditions: Conditions, cluster: Object) -> None:
+    meta = cluster["metadata"]
+    machines = control_plane_machines(api, meta["namespace"], meta["name"])
+    reasons = {"True": "Ready", "False": "NotReady", "Unknown": "ReadyUnknown"}
+    _over_machines(conditions, "ControlPlaneMachinesReady", "Ready", machines, reasons)
+    old_enough = [each for each in machines if find_new(each, "UpToDate") or _age(api, each) > _UP_TO_DATE_GRACE]
+    reasons = {"True": "UpToDate", "False": "NotUpToDate", "Unknown": "UpToDateUnknown"}
+    _over_machines(conditions, "ControlPlaneMachinesUpToDate", "UpToDate", old_enough, reasons)
+
+
+def _over_machines(
+    conditions: Conditions, kind: str, source: str, machines: list[Object], reasons: dict[str, str]
+) -> None:
+    if not machines:
+        conditions.new(kind, "True", "NoReplicas")
+        return
+    status, message = aggregate_new(machines, source)
+    conditions.new(kind, status, reasons[status], message)
+
+
+def _available(conditions: Conditions, cluster: Object) -> None:
+    deleting = is_deleting(cluster)
+
+    def message(condition: Condition) -> str | None:
+        if deleting and condition["type"] != "Deleting":
+            return None
+        return str(condition["message"] or condition["reason"])
+
+    status, text = summarize_new(cluster, _AVAILABLE_FROM, message)
+    reasons = {"True": "Available", "False": "NotAvailable", "Unknown": "AvailableUnknown"}
+    conditions.new("Available", status, reasons[status], text)
+
+
+def _replicas(api: CachedApi, cluster: Object) -> None:
+    plane = referenced(api, cluster, cluster["spec"].get("controlPlaneRef"))
+    counts = {}
+    if plane is not None:
+        status = plane.get("status", {})
+        found = {
+            "desiredReplicas": plane["spec"].get("replicas"),
+            "replicas": status.get("replicas"),
+            "readyReplicas": status.get("readyReplicas"),
+        }
+        counts = {key: value for key, value in found.items() if value is not None}
+    cluster["status"]["v1beta2"] |= {"controlPlane": counts, "workers": {}}
+
+
+def _age(api: CachedApi, machine: Object) -> timedelta:
+    return wall(api.clock) - datetime.fromisoformat(machine["metadata"]["creationTimestamp"])

@@ -1,0 +1,83 @@
+"""What Cluster API makes of a Machine's Node."""
+
+from __future__ import annotations
+
+from tallship.lab.controllers.conditions import Conditions
+from tallship.lab.kubeclient import Object
+
+_INFO = (
+    "architecture",
+    "bootID",
+    "containerRuntimeVersion",
+    "kernelVersion",
+    "kubeProxyVersion",
+    "kubeletVersion",
+    "machineID",
+    "operatingSystem",
+    "osImage",
+    "systemUUID",
+)
+_PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure")
+
+
+def find(nodes: list[Object], provider_id: str) -> Object | None:
+    """Return the Node with this providerID, or None."""
+    return next((node for node in nodes if node["spec"].get("providerID") == provider_id), None)
+
+
+def reference(node: Object) -> Object:
+    """Return the reference that a Machine keeps of its Node."""
+    meta = node["metadata"]
+    return {"apiVersion": "v1", "kind": "Node", "name": meta["name"], "uid": meta["uid"]}
+
+
+def info(node: Object) -> Object:
+    """Return what a Machine repeats of its Node; Go writes every field, empty ones too."""
+    found = node.get("status", {}).get("nodeInfo", {})
+    return {**dict.fromkeys(_INFO, ""), **found}
+
+
+def judge(conditions: Conditions, node: Object | None, known: bool) -> None:
+    """Set the Machine's NodeHealthy (v1beta1 form) from its Node; `known` says that it once had one."""
+    if node is None and known:
+        message = "could not find node referenced in Machine status"
+        conditions.false("NodeHealthy", "NodeNotFound", "Error", message)
+    elif node is None:
+        message = "Waiting for a node with matching ProviderID to exist"
+        conditions.false("NodeHealthy", "NodeProvisioning", "Warning", message)
+    elif troubles := _troubles(node):
+        conditions.false("NodeHealthy", "NodeConditionsFailed", "Warning", ". ".join(troubles))
+    else:
+        conditions.true("NodeHealthy")
+
+
+def ready_status(node: Object) -> tuple[str, str]:
+    """Return (status, message) of a Node's Ready condition."""
+    found = condition(node, "Ready")
+    return found.get("status", "Unknown"), found.get("message") or "Condition not yet reported"
+
+
+def unhealthy_lines(node: Object) -> list[str]:
+    """Return a line for each condition of a Node that is not as it should be."""
+    status, message = ready_status(node)
+    lines = [] if status == "True" else [f"* Node.Ready: {message}"]
+    for kind in _PRESSURES:
+        pressure = condition(node, kind)
+        if pressure.get("status") == "True":
+            lines.append(f"* Node.{kind}: {pressure.get('message', '')}")
+    return lines
+
+
+def _troubles(node: Object) -> list[str]:
+    troubles = []
+    for kind, good in (("Ready", "True"), *((each, "False") for each in _PRESSURES)):
+        status = condition(node, kind).get("status")
+        if status is not None and status != good:
+            troubles.append(f"Node condition {kind} is {status}")
+    return troubles
+
+
+def condition(node: Object, kind: str) -> dict[str, str]:
+    """Return a condition of a Node; empty when it has none of that type."""
+    listed: list[dict[str, str]] = node.get("status", {}).get("conditions", [])
+    return next((each for each in listed if each["type"] == kind), {})

@@ -1,0 +1,1 @@
+"""A Kubernetes API server: objects, server-side apply, watches, custom resources, garbage collection. No containers."""

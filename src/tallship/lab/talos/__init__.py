@@ -1,0 +1,1 @@
+"""Talos machines: they boot from user data, form an etcd cluster, and answer the Talos API over mutual TLS."""

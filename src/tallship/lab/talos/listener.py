@@ -1,0 +1,38 @@
+"""A listening socket behind a firewall, whose connections end with the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import weakref
+from collections.abc import Callable
+
+
+class Listener(socket.socket):
+    """Accepts what `admits` lets in, and drops the rest before a byte is read."""
+
+    def __init__(self, address: str, port: int, admits: Callable[[str], bool]) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY by it
+        self._admits = admits
+        self._accepted: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        try:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.bind((address, port))
+        except OSError:
+            self.close()
+            raise
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Return the next connection. Raises ConnectionAbortedError for one that is not let in."""
+        connection, peer = super().accept()
+        if not self._admits(peer[0]):
+            connection.close()
+            raise ConnectionAbortedError("not let in")
+        self._accepted.add(connection)
+        return connection, peer
+
+    def cut(self) -> None:
+        """End every connection, as a machine without power does."""
+        for connection in self._accepted:
+            with contextlib.suppress(OSError):  # it has ended already
+                connection.shutdown(socket.SHUT_RDWR)

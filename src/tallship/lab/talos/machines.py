@@ -1,0 +1,262 @@
+"""All Talos machines of a lab: the hardware behind Hetzner's servers, as far as Talos runs on it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+
+from tallship.lab.clock import LabClock
+from tallship.lab.faults import Faults
+from tallship.lab.kube.api import KubeApi
+from tallship.lab.store import Document, Store
+from tallship.lab.talos import durations, settings
+from tallship.lab.talos.boot import Boot, in_own_context
+from tallship.lab.talos.etcd import Etcd
+from tallship.lab.talos.listener import Listener
+from tallship.lab.talos.machine import Machine, new_record
+from tallship.lab.talos.server import PORT, Apid
+
+KUBERNETES_PORT = 6443
+ANSWER = 1.0
+"""Modelled seconds in which a machine still answers after it was told to go down."""
+
+Admits = Callable[[int, int, str], bool]
+"""Server id, port, source: what a packet meets at the server's public address."""
+
+
+class Machines:
+    """Boots what gets power, and serves what has booted.
+
+    `kube_api` returns the workload API of a prefix; `halted` is told the id of a server that has shut itself down.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: LabClock,
+        faults: Faults,
+        writes: Counter[str],
+        admits: Admits,
+        kube_api: Callable[[str], KubeApi],
+        halted: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
+        self.clock = clock
+        self.faults = faults
+        self.etcd = Etcd(store)
+        self.workloads: dict[str, KubeApi] = {}
+        """The Kubernetes API of each cluster that has had one since the lab started, by cluster id."""
+        self._table = store.table("talos.machines")
+        self._writes = writes
+        self._admits = admits
+        self._kube_api = kube_api
+        self._halted = halted
+        self._machines: dict[int, Machine] = {}
+        self._boots: dict[int, Boot] = {}
+        self._going_down: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Go on with every machine that had power when an earlier process ended."""
+        for key in sorted(self._table, key=int):
+            machine = Machine(self._table, int(key), self.etcd, self.clock)
+            self._machines[machine.server_id] = machine
+        for machine in self._machines.values():
+            if machine.is_on:
+                self._run(machine)
+            if machine.record["halts_at"] is not None:
+                self._spawn(self._halt(machine))
+
+    async def stop(self) -> None:
+        """Stop serving; what the machines are doing stays in the store."""
+        for task in self._going_down:
+            task.cancel()
+        await asyncio.gather(*self._going_down, return_exceptions=True)
+        await asyncio.gather(*(self._unplug(server_id) for server_id in list(self._boots)))
+        for api in self.workloads.values():
+            await api.stop()
+
+    async def powered_on(self, server: Document, user_data: str, image: Document) -> None:
+        """Boot Talos when the image has it. The fault `machine-never-boots` (match: machine) keeps it dark.
+
+        So does the lack of a public address: the lab has no private network to serve on.
+        """
+        if image.get("rescue"):
+            return
+        server_id = int(server["id"])
+        await self._unplug(server_id)
+        record = new_record(server, user_data, image, self._table.get(str(server_id)), self.clock.now())
+        never_boots = self.faults.take("machine-never-boots", machine=record["name"]) is not None
+        record["is_dead"] = never_boots or not record["public_ip"]
+        self._table[str(server_id)] = record
+        machine = self._machines[server_id] = Machine(self._table, server_id, self.etcd, self.clock)
+        if machine.is_on:
+            self._run(machine)
+
+    async def powered_off(self, server_id: int) -> None:
+        """Stop everything that runs there; the disk stays."""
+        if server_id in self._machines:
+            self._machines[server_id].change(on=False, halts_at=None)
+            await self._unplug(server_id)
+            self.changed()
+
+    async def deleted(self, server_id: int) -> None:
+        """Forget the machine and its disk."""
+        await self._unplug(server_id)
+        gone = self._machines.pop(server_id, None)
+        if gone is None:
+            return
+        del self._table[str(server_id)]
+        if gone.loaded and not self._of_cluster(gone.cluster_id):
+            self.etcd.forget(gone.cluster_id)
+            await self._drop_workload(gone.cluster_id)
+        self.changed()
+
+    def list(self) -> Sequence[Machine]:
+        """Return every machine that has power, Talos, and a configuration that could be loaded."""
+        return [each for each in self._machines.values() if each.is_on and each.loaded]
+
+    def find(self, machine: Machine, address: str) -> Machine | None:
+        """Return the machine of the same cluster that has this address or name."""
+        return next(
+            (
+                each
+                for each in self.list()
+                if each.settings.os_ca == machine.settings.os_ca and address in (*each.addresses, each.hostname)
+            ),
+            None,
+        )
+
+    def os_key(self, machine: Machine) -> str:
+        """Return the key that signs the machine's own certificate: a worker has it signed by a control plane."""
+        mine = machine.settings
+        if mine.os_key:
+            return mine.os_key
+        signers = (each.settings for each in self.list() if each.settings.os_key and each.serves_talos)
+        return next((each.os_key for each in signers if (each.os_ca, each.token) == (mine.os_ca, mine.token)), "")
+
+    def alive(self, cluster_id: str) -> set[int]:
+        """Return the machines (server ids) whose etcd takes part."""
+        return {each.server_id for each in self._of_cluster(cluster_id) if each.is_on and each.runs_etcd}
+
+    def holders(self, cluster_id: str) -> set[int]:
+        """Return the machines (server ids) whose disk holds the data of one of the members, with power or without."""
+        return {each.server_id for each in self._of_cluster(cluster_id) if each.member}
+
+    def changed(self) -> None:
+        """Make every machine look again at what it waits for."""
+        for boot in self._boots.values():
+            boot.look()
+
+    async def restart(self, machine: Machine) -> None:
+        """Take a machine down and boot it again; it answers for a moment longer."""
+        machine.sequence = "reboot"
+        down_until = self.clock.now() + durations.REBOOT
+        takes = durations.API_SERVER_AGAIN if machine.record["has_images"] else durations.API_SERVER_FIRST
+        machine.change(
+            boots=machine.boots + 1, booted_at=down_until, etcd_at=None, has_left=False, api_server_takes=takes
+        )
+        self._spawn(self._restart(machine))
+
+    async def halt(self, machine: Machine) -> None:
+        """Take a machine down; it answers for a moment longer."""
+        machine.sequence = "shutdown"
+        machine.change(halts_at=self.clock.now() + durations.SHUTDOWN)
+        self._spawn(self._halt(machine))
+
+    async def _restart(self, machine: Machine) -> None:
+        await self.clock.sleep(ANSWER)
+        if self._machines.get(machine.server_id) is machine and machine.is_on:
+            await self._unplug(machine.server_id)
+            machine.sequence = "boot"
+            self._run(machine)
+            self.changed()
+
+    async def _halt(self, machine: Machine) -> None:
+        await self.clock.sleep(float(machine.record["halts_at"]) - self.clock.now())
+        if self._machines.get(machine.server_id) is machine and machine.is_on:
+            await self.powered_off(machine.server_id)
+            if self._halted is not None:
+                await self._halted(machine.server_id)
+
+    def _of_cluster(self, cluster_id: str) -> Sequence[Machine]:
+        return [each for each in self._machines.values() if each.loaded and each.cluster_id == cluster_id]
+
+    def _run(self, machine: Machine) -> None:
+        face = Face(machine, self, self._writes, self._admits, self._workload)
+        self._boots[machine.server_id] = Boot(machine, self, face)
+
+    async def _unplug(self, server_id: int) -> None:
+        boot = self._boots.pop(server_id, None)
+        if boot is not None:
+            await boot.stop()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = in_own_context(work)
+        self._going_down.add(task)
+        task.add_done_callback(self._going_down.discard)
+
+    async def _workload(self, machine: Machine) -> KubeApi:
+        """Return the API whose objects are in the machine's etcd."""
+        key, name = machine.cluster_id, self.etcd.keyspace(machine.cluster_id)
+        if key in self.workloads and self.workloads[key].name != name:
+            await self._drop_workload(key)
+        if key not in self.workloads:
+            self.workloads[key] = self._kube_api(name)
+        return self.workloads[key]
+
+    async def _drop_workload(self, cluster_id: str) -> None:
+        api = self.workloads.pop(cluster_id, None)
+        if api is not None:
+            await api.stop()
+
+
+class Face:
+    """What one machine shows at its public address."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        machines: Machines,
+        writes: Counter[str],
+        admits: Admits,
+        workload: Callable[[Machine], Awaitable[KubeApi]],
+    ) -> None:
+        self._machine = machine
+        self._admits = admits
+        self._workload = workload
+        self._apid = Apid(machine, machines, writes, partial(admits, machine.server_id, PORT))
+        self._kubernetes: tuple[web.AppRunner, Listener] | None = None
+
+    async def open_talos(self) -> None:
+        """Serve the Talos API."""
+        await self._apid.start()
+
+    async def open_kubernetes(self) -> None:
+        """Serve the cluster's API with a certificate of the cluster's own Kubernetes CA."""
+        machine, config = self._machine, self._machine.settings
+        hosts = settings.kubernetes_hosts(config, [*machine.addresses, machine.hostname])
+        tls = settings.server_tls(config.kubernetes_ca, config.kubernetes_key, hosts, ssl.CERT_OPTIONAL)
+        app = (await self._workload(machine)).app()
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        await runner.setup()
+        admits = partial(self._admits, machine.server_id, KUBERNETES_PORT)
+        listener = Listener(machine.public_ip, KUBERNETES_PORT, admits)
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+        self._kubernetes = (runner, listener)
+
+    async def close_kubernetes(self) -> None:
+        """Serve the cluster's API no more; whoever is connected is cut off."""
+        if self._kubernetes is not None:
+            (runner, listener), self._kubernetes = self._kubernetes, None
+            listener.cut()
+            await runner.cleanup()
+
+    async def close(self) -> None:
+        """Serve nothing."""
+        await self.close_kubernetes()
+        await self._apid.stop()

@@ -1,0 +1,1 @@
+"""What can be made true, and one-shot actions: a module for each capability."""

@@ -1,0 +1,170 @@
+"""The Cluster API documents, and the control plane that comes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tallship.engine import Seen, State, Step
+from tallship.env import Env
+from tallship.errors import ApiError
+from tallship.manifests import cluster, conditions
+from tallship.ops.objects import equals_stored, find
+
+Document = dict[str, Any]
+
+NUDGE = "tallship.dev/nudge"
+
+
+class ClusterApplied(Step[Env]):
+    """Every document is applied and unchanged: the infrastructure, then, with its address, the control plane."""
+
+    name = "apply"
+    title = "Apply the cluster's documents"
+    timeout = 300
+
+    def probe(self, env: Env) -> Seen:
+        """Compare each document with what is stored."""
+        if not has_providers(env):
+            return Seen(State.BLOCKED, "needs `capi-init` first")
+        different = [each["kind"] for each in infrastructure(env) if not equals_stored(env.home, each)]
+        if different:
+            return Seen(State.MISSING, change=f"apply {', '.join(different)}")
+        address = load_balancer_address(env)
+        if not address:
+            return Seen(State.WORKING, "waiting for the load balancer's address")
+        return self._see_control_plane(env, address)
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Apply what is known by now; what is stored and means the same keeps its bytes."""
+        if "TalosControlPlane" in seen.change:
+            env.home.apply(control_plane(env, load_balancer_address(env)))
+            return
+        for document in infrastructure(env):
+            env.home.apply(document)
+
+    def explain(self, env: Env) -> list[str]:
+        """Return what CAPH says of the HetznerCluster."""
+        live = find_hetzner_cluster(env)
+        return conditions.why_not_ready(live) if live else []
+
+    def _see_control_plane(self, env: Env, address: str) -> Seen:
+        wanted = control_plane(env, address)
+        live = find(env.home, wanted)
+        if live is None:
+            return Seen(State.MISSING, change="apply TalosControlPlane")
+        replaced = conditions.replaces_machines(live, wanted)
+        if replaced and not env.replace:
+            return Seen(
+                State.BROKEN,
+                f"applying it would replace every server: {'; '.join(replaced)}",
+                hint="`tallship plan` shows the difference; `tallship up --replace` agrees to it",
+            )
+        if equals_stored(env.home, wanted):
+            return Seen(State.READY)
+        return Seen(State.MISSING, change="apply TalosControlPlane")
+
+
+class ControlPlaneInitialized(Step[Env]):
+    """The control plane is initialized. Not Ready: a node is Ready only after the CNI, which comes later."""
+
+    name = "wait-cp"
+    title = "Wait for the control plane"
+    timeout = 1500
+    interval = 4
+
+    def probe(self, env: Env) -> Seen:
+        """Read the control plane's status; a server that runs unseen is a reason to nudge CAPH."""
+        if not has_providers(env):
+            return Seen(State.BLOCKED, "needs `capi-init` first")
+        live = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+        if live is None:
+            return Seen(State.BLOCKED, "needs `apply` first")
+        if conditions.initialized(live):
+            return Seen(State.READY)
+        machines = env.home.list(*HCLOUD_MACHINE, "default")
+        summary = conditions.machines(env.home.list(*MACHINE, "default"), machines)
+        unseen = self._running_unseen(env, machines)
+        if unseen:
+            return nudge_seen(env, f"running-{'-'.join(map(str, unseen))}", summary)
+        return Seen(State.WORKING, summary)
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Touch the HetznerCluster once for the event."""
+        nudge(env, seen)
+
+    def explain(self, env: Env) -> list[str]:
+        """Return what the controllers say of the control plane and of each machine."""
+        live = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+        objects = [live] if live else []
+        objects += env.home.list(*HCLOUD_MACHINE, "default") + env.home.list(*TALOS_CONFIG, "default")
+        return [line for each in objects for line in conditions.why_not_ready(each)]
+
+    def _running_unseen(self, env: Env, machines: list[Document]) -> list[int]:
+        """Return the ids of servers that run while CAPH still waits for its next poll."""
+        waiting = {each["metadata"]["name"] for each in machines if not each.get("status", {}).get("ready")}
+        if not waiting:
+            return []
+        servers = env.hetzner.list_servers(env.spec.names.owned_by_caph)
+        return sorted(each.id for each in servers if each.name in waiting and each.status == "running")
+
+
+CLUSTER = ("cluster.x-k8s.io/v1beta1", "Cluster")
+MACHINE = ("cluster.x-k8s.io/v1beta1", "Machine")
+HETZNER_CLUSTER = ("infrastructure.cluster.x-k8s.io/v1beta1", "HetznerCluster")
+HCLOUD_MACHINE = ("infrastructure.cluster.x-k8s.io/v1beta1", "HCloudMachine")
+TALOS_CONFIG = ("bootstrap.cluster.x-k8s.io/v1alpha3", "TalosConfig")
+CONTROL_PLANE = ("controlplane.cluster.x-k8s.io/v1alpha3", "TalosControlPlane")
+
+
+def has_providers(env: Env) -> bool:
+    """True when the API that holds the Cluster API objects answers and knows their kinds."""
+    if env.manages_itself:
+        return True
+    if not (env.management_kubeconfig.exists() and env.management.is_up()):
+        return False
+    try:
+        env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+    except ApiError as error:
+        if error.code == "unknown-kind":
+            return False
+        raise
+    return True
+
+
+def find_hetzner_cluster(env: Env) -> Document | None:
+    """Return the live HetznerCluster, or None."""
+    return env.home.find(*HETZNER_CLUSTER, env.spec.name, "default")
+
+
+def load_balancer_address(env: Env) -> str:
+    """Return the load balancer's public address, or nothing while it is not known."""
+    live = find_hetzner_cluster(env)
+    return conditions.load_balancer_address(live) if live else ""
+
+
+def infrastructure(env: Env) -> list[Document]:
+    """Return the infrastructure documents; the endpoint that CAPH has filled in stays as it is."""
+    documents = cluster.infrastructure(env.spec)
+    live = find_hetzner_cluster(env)
+    return [conditions.with_live_endpoint(each, live) if live else each for each in documents]
+
+
+def control_plane(env: Env, address: str) -> Document:
+    """Return the control plane document; patches that mean the same as the stored ones keep the stored bytes."""
+    wanted = cluster.control_plane(env.spec, address)
+    live = find(env.home, wanted)
+    return conditions.with_stored_patches(live, wanted) if live else wanted
+
+
+def nudge_seen(env: Env, event: str, detail: str) -> Seen:
+    """Return MISSING with the nudge for an event that CAPH has not been told of, else WORKING."""
+    live = find_hetzner_cluster(env)
+    if live is None or live["metadata"].get("annotations", {}).get(NUDGE) == event:
+        return Seen(State.WORKING, detail)
+    return Seen(State.MISSING, detail, change=f"tell CAPH: {event}")
+
+
+def nudge(env: Env, seen: Seen) -> None:
+    """Change one annotation of the HetznerCluster: CAPH looks at it and at all its machines at once."""
+    event = seen.change.removeprefix("tell CAPH: ")
+    env.home.patch(*HETZNER_CLUSTER, env.spec.name, "default", {"metadata": {"annotations": {NUDGE: event}}})

@@ -1,0 +1,53 @@
+"""Private files that are whole or not there: written to a temporary name, synced, renamed."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from tallship.errors import SetupError
+
+PRIVATE = 0o600
+
+
+def put_private(path: Path, text: str) -> None:
+    """Replace the file with the text, mode 0600. Raises SetupError when the folder cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+
+
+def is_private(path: Path) -> bool:
+    """True when nobody but the owner may read or write the file."""
+    return stat.S_IMODE(path.stat().st_mode) == PRIVATE
+
+
+def make_private_folder(path: Path) -> Path:
+    """Return the folder, made with mode 0700 where it was absent. Raises SetupError when that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise SetupError(f"the folder {path} cannot be written", hint=f"`ls -ld {path}` shows who owns it")
+    return path
+
+
+def unwritable(path: Path, error: OSError) -> SetupError:
+    """Return what to say of a place that cannot be written."""
+    return SetupError(
+        f"{path} cannot be written: {error.strerror or error}", hint="check who owns it, and the space left on the disk"
+    )

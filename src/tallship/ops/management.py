@@ -1,0 +1,106 @@
+"""The cluster that runs Cluster API, and the providers in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tallship import versions
+from tallship.engine import Seen, State, Step
+from tallship.env import Env
+from tallship.errors import SetupError
+from tallship.manifests import clusterctl, conditions
+
+
+class ManagementRunning(Step[Env]):
+    """The API that holds the Cluster API objects answers: the cluster itself after a pivot, else kind or your own."""
+
+    name = "kind-create"
+    title = "Create the management cluster"
+    timeout = 600
+
+    def probe(self, env: Env) -> Seen:
+        """Ask the API; only when it is silent ask kind."""
+        if env.manages_itself:
+            return Seen(State.READY, "the cluster manages itself")
+        if env.management_kubeconfig.exists() and env.management.is_up():
+            return Seen(State.READY)
+        if env.spec.management.mode == "kubeconfig":
+            return Seen(
+                State.BROKEN,
+                f"the Kubernetes of {env.management_kubeconfig} does not answer",
+                hint="`management.kubeconfig` names the cluster that runs Cluster API; is it up?",
+            )
+        name = env.spec.names.kind_cluster
+        if env.programs.kind_is_running(name):
+            return Seen(State.WORKING, "kind is at it")
+        if name not in env.programs.kind_clusters():
+            return Seen(State.MISSING, change=f"create kind cluster {name}")
+        if env.programs.kind_was_killed(name):
+            return Seen(State.MISSING, "a kind that was killed left it half made", f"make kind cluster {name} anew")
+        if not env.management_kubeconfig.exists():
+            return Seen(State.MISSING, change=f"write the kubeconfig of kind cluster {name}")
+        return Seen(State.MISSING, "its API does not answer", change=f"start kind cluster {name}")
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Create it, start it, or write its kubeconfig."""
+        name = env.spec.names.kind_cluster
+        if seen.change.startswith("make"):
+            env.programs.kind_delete(name, env.management_kubeconfig)
+        if seen.change.startswith(("create", "make")):
+            env.programs.kind_create(name, _node_image(env), env.management_kubeconfig)
+        elif seen.change.startswith("write"):
+            env.programs.kind_kubeconfig(name, env.management_kubeconfig)
+        else:
+            env.programs.kind_start(name)
+
+
+class ProvidersInstalled(Step[Env]):
+    """Cluster API and its providers are there at the pinned versions, and their Deployments are available."""
+
+    name = "capi-init"
+    title = "Install Cluster API and its providers"
+    timeout = 900
+
+    def probe(self, env: Env) -> Seen:
+        """Compare clusterctl's inventory and the Deployments with the pinned versions."""
+        if not (env.manages_itself or (env.management_kubeconfig.exists() and env.management.is_up())):
+            return Seen(State.BLOCKED, "needs `kind-create` first")
+        inventory = env.home.list("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider")
+        absent, other = conditions.provider_problems(inventory)
+        if other:
+            hint = "these are not the versions that this release was tried with; another cluster may need them"
+            return Seen(State.BROKEN, "; ".join(other), hint=hint)
+        if absent:
+            if env.home.find("v1", "Namespace", "cert-manager-test"):
+                return Seen(State.WORKING, "waiting for namespace cert-manager-test to go")
+            return Seen(State.MISSING, change=f"install {', '.join(absent)}")
+        waiting = [each for each in self._deployments(env) if not conditions.deployment_available(each)]
+        if waiting:
+            names = ", ".join(each["metadata"]["name"] for each in waiting)
+            return Seen(State.WORKING, f"waiting for {names}")
+        return Seen(State.READY)
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Run `clusterctl init` with every version given."""
+        arguments = clusterctl.init_arguments()
+        env.programs.clusterctl_init(env.management_kubeconfig, clusterctl.config(), arguments, self.timeout)
+
+    def explain(self, env: Env) -> list[str]:
+        """Return the last events of the providers' namespaces."""
+        return [line for each in versions.PROVIDERS for line in env.home.events(each.namespace)[-3:]]
+
+    def _deployments(self, env: Env) -> list[dict[str, Any]]:
+        found = [env.home.find("apps/v1", "Deployment", p.deployment, p.namespace) for p in versions.PROVIDERS]
+        return [each for each in found if each is not None]
+
+
+def _node_image(env: Env) -> str:
+    """Return the node image that belongs to the kind release found."""
+    kind = env.programs.find("kind")
+    image = versions.node_image(kind.version)
+    if image is None:
+        raise SetupError(
+            f"kind {kind.version} has no node image that Cluster API {versions.COMPONENTS['cluster-api'].version} fits",
+            hint="`tallship tools` shows which releases of kind do",
+        )
+    return image

@@ -1,0 +1,122 @@
+"""Everything that can be known to fail before anything is created."""
+
+from __future__ import annotations
+
+from tallship import versions
+from tallship.engine import Seen, State, Step
+from tallship.env import Env
+from tallship.errors import ApiError, ManyErrors, SetupError, StepFailed, TallshipError
+from tallship.ops.cluster import CLUSTER, has_providers
+
+MORE_THAN_ONE_HINT = (
+    "`--kubeconfig FILE` names the cluster that holds its state; or choose another name in the cluster file"
+)
+
+
+class Preflight(Step[Env]):
+    """Programs, token, server type, and names are all right. Everything that is not is told at once."""
+
+    name = "preflight"
+    title = "Check what can be checked before"
+    timeout = 60
+
+    def probe(self, env: Env) -> Seen:
+        """Raise all findings together, or find nothing."""
+        found = [*programs(env), *token(env)]
+        if not found:
+            found = [*server_type(env), *names(env)]
+        if len(found) == 1:
+            raise found[0]
+        if found:
+            raise ManyErrors(found)
+        return Seen(State.READY)
+
+
+def programs(env: Env) -> list[TallshipError]:
+    """Return an error for each program that is missing or too old."""
+    found: list[TallshipError] = []
+    for name, wanted in versions.PROGRAMS.items():
+        if name == "kind" and (env.spec.management.mode != "kind" or env.manages_itself):
+            continue
+        program = env.programs.search(name)
+        if program is None:
+            found.append(SetupError(f"`{name}` is not installed", hint=wanted.how_to_get))
+        elif problem := wanted.problem(program.version):
+            found.append(SetupError(f"`{program.path}`: {problem}", hint=wanted.how_to_get))
+    return found
+
+
+def token(env: Env) -> list[TallshipError]:
+    """Return an error when the token does not read and write."""
+    try:
+        env.hetzner.check_token()
+    except (SetupError, ApiError) as error:
+        return [error]
+    return []
+
+
+def server_type(env: Env) -> list[TallshipError]:
+    """Return an error when the server type does not exist, or cannot be had in the location now."""
+    wanted, location = env.spec.control_plane.server_type, env.spec.hetzner.location
+    found = env.hetzner.find_server_type(wanted)
+    if found is None:
+        return [
+            SetupError(f"Hetzner has no server type `{wanted}`", hint="`control_plane.server_type` in the cluster file")
+        ]
+    if found.architecture != env.spec.architecture:
+        have = f"`{wanted}` has {found.architecture} processors, the image is for {env.spec.architecture}"
+        return [SetupError(have, hint="`image.architecture` in the cluster file")]
+    if location in found.available_in or has_servers(env):
+        return []
+    where = ", ".join(sorted(found.available_in)) or "nowhere"
+    return [
+        StepFailed(
+            f"`{wanted}` is sold out in {location} now",
+            detail=f"available in: {where}",
+            hint="choose another type or location",
+        )
+    ]
+
+
+def has_servers(env: Env) -> bool:
+    """True when the cluster's servers are there already."""
+    wanted = env.spec.control_plane.replicas
+    return len(env.hetzner.list_servers(env.spec.names.owned_by_caph)) >= wanted
+
+
+def names(env: Env) -> list[TallshipError]:
+    """Return an error when the project holds a cluster of this name that is not ours, or a name is taken."""
+    if is_ours(env):
+        return []
+    spec = env.spec
+    owned = env.hetzner.list_owned(spec.names.owned_by_caph)
+    if owned:
+        return [
+            StepFailed(
+                f"this Hetzner project already holds a cluster `{spec.name}` that was not made from here",
+                detail=", ".join(owned),
+                hint=MORE_THAN_ONE_HINT,
+            )
+        ]
+    taken = env.hetzner.names_taken(
+        network=spec.names.network,
+        placement_group=spec.names.placement_group,
+        firewall=spec.names.firewall,
+        not_labelled=spec.names.owner_label,
+    )
+    return [
+        StepFailed(
+            f"the name of {each} is taken by something that is not ours",
+            hint="rename it, or choose another cluster name",
+        )
+        for each in taken
+    ]
+
+
+def is_ours(env: Env) -> bool:
+    """True when a cluster of ours, reachable or merely stopped, holds the Cluster object."""
+    if has_providers(env):
+        return env.home.find(*CLUSTER, env.spec.name, "default") is not None
+    if env.spec.management.mode != "kind" or not env.management_kubeconfig.exists():
+        return False
+    return env.spec.names.kind_cluster in env.programs.kind_clusters()

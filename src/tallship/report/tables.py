@@ -1,0 +1,89 @@
+"""Tables for people. Each takes what `ops` found; none looks anything up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from tallship.engine import Outcome, State
+
+if TYPE_CHECKING:
+    from tallship.ops.cost import Cost
+    from tallship.ops.status import Node
+    from tallship.ops.tools import Tool
+
+STATE_STYLES = {
+    State.READY: "green",
+    State.MISSING: "yellow",
+    State.WORKING: "cyan",
+    State.BLOCKED: "dim",
+    State.BROKEN: "red",
+}
+
+
+def steps_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return the time of each step; steps that had nothing to do are left out."""
+    table = _table("step", "seconds", "what was done")
+    table.columns[1].justify = "right"
+    for outcome in outcomes:
+        if outcome.acted or outcome.seconds >= 1:
+            table.add_row(outcome.name, f"{outcome.seconds:.0f}", "; ".join(outcome.acted) or outcome.detail)
+    return table
+
+
+def plan_table(outcomes: Sequence[Outcome]) -> Table:
+    """Return each step's state and what it would do."""
+    table = _table("step", "state", "would do")
+    for outcome in outcomes:
+        state = Text(outcome.state.value, style=STATE_STYLES[outcome.state])
+        table.add_row(outcome.name, state, outcome.change or outcome.detail)
+    return table
+
+
+def cost_table(cost: Cost) -> Table:
+    """Return the monthly bill, net."""
+    table = _table("per month, net", "", "each", cost.currency)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for item in cost.items:
+        table.add_row(item.what, f"{item.count} x", f"{item.each_monthly_net:.2f}", f"{item.monthly_net:.2f}")
+    table.add_section()
+    table.add_row("all", "", "", f"{cost.monthly_net:.2f}")
+    return table
+
+
+def nodes_table(nodes: Sequence[Node]) -> Table:
+    """Return the cluster's nodes."""
+    table = _table("node", "role", "ready", "kubernetes", "talos", "type", "addresses", "etcd")
+    for node in nodes:
+        ready = Text("Ready", style="green") if node.ready else Text("NotReady", style="red")
+        addresses = " ".join(node.addresses)
+        table.add_row(node.name, node.role, ready, node.kubernetes, node.talos, node.server_type, addresses, node.etcd)
+    return table
+
+
+def tools_table(tools: Sequence[Tool]) -> Table:
+    """Return the programs, and for those that are not right how to get them."""
+    table = _table("program", "version", "where", "")
+    for tool in tools:
+        state = Text("ok", style="green") if tool.is_good else Text(f"{tool.problem}: {tool.how_to_get}", style="red")
+        table.add_row(tool.name, tool.version, tool.path, state)
+    return table
+
+
+def facts_table(facts: Sequence[tuple[str, str]]) -> Table:
+    """Return pairs of a name and what is known of it."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts:
+        table.add_row(Text(name, style="bold"), value)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    return table

@@ -1,0 +1,204 @@
+"""What can be wrong between the settings of one cluster file, each of which is right by itself."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network
+from typing import Any
+
+import yaml
+
+from tallship import versions
+from tallship.spec.models import PRIVATE_NETWORKS, Spec
+from tallship.spec.names import SERVER_NAME_LIMIT
+from tallship.versions import Problem
+
+SERVER_TYPES = {
+    *(f"cx{size}" for size in (23, 33, 43, 53)),
+    *(f"cpx{size}" for size in (12, 22, 32, 42, 52)),
+    *(f"cax{size}" for size in (11, 21, 31, 41)),
+    *(f"ccx{size}" for size in (13, 23, 33, 43, 53, 63)),
+}
+"""Hetzner's server types when this release was made; the preflight asks the API itself."""
+
+RETIRED_SERVER_TYPES = {"cx22": "cx23", "cx32": "cx33", "cx42": "cx43", "cx52": "cx53"}
+"""Types Hetzner no longer sells, and what took their place."""
+
+LINK_DOCUMENTS = {
+    *("LinkConfig", "DHCPv4Config", "DHCPv6Config", "VLANConfig", "BondConfig", "BridgeConfig"),
+    *("DummyLinkConfig", "WireguardConfig"),
+}
+"""Talos 1.12: any of these switches off the DHCP that links have by default."""
+
+HOSTNAME_IS_OURS = "the host name is the server's name, else the node is never matched with its server"
+
+
+def check(spec: Spec) -> list[Problem]:
+    """Return every problem between the settings of a spec."""
+    return [
+        *_check_name(spec),
+        *_check_servers(spec),
+        *_check_networks(spec),
+        *_check_patches(spec),
+        *_check_sources(spec),
+        *versions.check(
+            versions.Choice(
+                talos=spec.talos.version,
+                kubernetes=spec.kubernetes.version,
+                cilium=spec.addons.cilium.version,
+                hcloud_ccm=spec.addons.hcloud_ccm.version,
+                talos_ccm=spec.addons.talos_ccm.version,
+            )
+        ),
+    ]
+
+
+def _check_name(spec: Spec) -> Iterator[Problem]:
+    example = spec.names.longest_server
+    if (excess := len(example) - SERVER_NAME_LIMIT) > 0:
+        message = f"makes servers named like `{example}`, which is longer than {SERVER_NAME_LIMIT} characters"
+        yield Problem(("name",), message, f"shorten it by {excess}, to at most {len(spec.name) - excess} characters")
+
+
+def _check_servers(spec: Spec) -> Iterator[Problem]:
+    path = ("control_plane", "server_type")
+    plane = spec.control_plane
+    if plane.replicas % 2 == 0:
+        hint = f"{plane.replicas} fail as early as {plane.replicas - 1}: write an odd number"
+        yield Problem(("control_plane", "replicas"), f"etcd needs an odd number of servers, not {plane.replicas}", hint)
+    if plane.server_type in RETIRED_SERVER_TYPES:
+        hint = f"`{RETIRED_SERVER_TYPES[plane.server_type]}` took its place"
+        yield Problem(path, f"Hetzner no longer offers `{plane.server_type}`", hint)
+    elif plane.server_type not in SERVER_TYPES:
+        message = f"`{plane.server_type}` is not a server type known to this release"
+        yield Problem(path, message, "`tallship plan` asks Hetzner whether it exists", fatal=False)
+    if spec.architecture != plane.architecture:
+        message = f"`{plane.server_type}` has {plane.architecture} processors and cannot boot {spec.architecture}"
+        yield Problem(("image", "architecture"), message, "leave it out: it follows the server type")
+    if plane.server_type.startswith(("cx", "cax")) and spec.hetzner.network_zone != "eu-central":
+        message = f"Hetzner is not known to offer `{plane.server_type}` in {spec.hetzner.location}"
+        yield Problem(path, message, "cpx and ccx types are offered everywhere", fatal=False)
+
+
+def _check_networks(spec: Spec) -> Iterator[Problem]:
+    network = spec.network
+    ranges = {
+        "control_plane_subnet": IPv4Network(network.control_plane_subnet),
+        "pods": IPv4Network(network.pods),
+        "services": IPv4Network(network.services),
+    }
+    whole = IPv4Network(network.cidr)
+    yield from _check_whole(whole)
+    for key, why in (
+        ("control_plane_subnet", "a subnet lies inside its network"),
+        ("pods", "Hetzner's DHCP routes only the network's own range to the servers"),
+    ):
+        if not ranges[key].subnet_of(whole):
+            message = f"{ranges[key]}{_default_note(spec, key)} is not inside `network.cidr` {whole}"
+            yield Problem(("network", key), message, why)
+    for one, other in itertools.combinations(ranges, 2):
+        if ranges[one].overlaps(ranges[other]):
+            message = f"{ranges[other]}{_default_note(spec, other)} overlaps `network.{one}` {ranges[one]}"
+            yield Problem(("network", other), message, "the three ranges inside the network must be apart")
+    yield from _check_sizes(spec, ranges)
+
+
+def _default_note(spec: Spec, key: str) -> str:
+    return "" if key in spec.network.model_fields_set else " (the default)"
+
+
+def _check_whole(whole: IPv4Network) -> Iterator[Problem]:
+    if not any(whole.subnet_of(IPv4Network(private)) for private in PRIVATE_NETWORKS):
+        yield Problem(("network", "cidr"), f"{whole} is not private", f"Hetzner takes {', '.join(PRIVATE_NETWORKS)}")
+    if whole.prefixlen > 24:
+        yield Problem(("network", "cidr"), f"{whole} is smaller than Hetzner takes", "/24 is the smallest")
+
+
+def _check_sizes(spec: Spec, ranges: dict[str, IPv4Network]) -> Iterator[Problem]:
+    servers = spec.control_plane.replicas + 1  # an update adds one before it removes one
+    subnet, pods, services = ranges.values()
+    # Hetzner keeps the first two and the last address; the load balancer takes one more.
+    if subnet.num_addresses < servers + 4:
+        message = f"{subnet} has no room for {servers} servers and the load balancer"
+        yield Problem(("network", "control_plane_subnet"), message, "an update adds one server before it removes one")
+    # The CCM gives every node a /24 of the pods' range.
+    if pods.prefixlen > 24 or 2 ** (24 - pods.prefixlen) < servers:
+        message = f"{pods} has no room for {servers} nodes, each of which gets a /24"
+        yield Problem(("network", "pods"), message, "a /20 is enough for 16 nodes")
+    if not 12 <= services.prefixlen <= 28:
+        message = f"{services} is not a range that the Kubernetes API server takes"
+        yield Problem(("network", "services"), message, "/12 is the largest, /28 the smallest that is of use")
+
+
+def _check_sources(spec: Spec) -> Iterator[Problem]:
+    hetzner, management = spec.hetzner, spec.management
+    if hetzner.token_file and hetzner.token_command:
+        yield Problem(
+            ("hetzner", "token_command"), "the token comes from `token_file` or from this", "keep one of both"
+        )
+    if management.mode == "kubeconfig" and not management.kubeconfig:
+        yield Problem(("management", "kubeconfig"), "mode `kubeconfig` needs the path of one", "add `kubeconfig: PATH`")
+    if management.mode != "kubeconfig":
+        for key in ("kubeconfig", "context"):
+            if getattr(management, key):
+                message = f"mode `{management.mode}` uses a cluster of its own"
+                yield Problem(("management", key), message, "write `mode: kubeconfig`, or leave this out")
+    if not spec.firewall.admin_networks and not spec.load_balancer.talos_api:
+        message = "nobody can reach the Talos API: no network is admitted, and the load balancer does not lead there"
+        yield Problem(("firewall", "admin_networks"), message, "name one network", fatal=False)
+    masquerade = spec.addons.cilium.values.get("bpf")
+    if isinstance(masquerade, dict) and masquerade.get("masquerade") and not masquerade.get("hostLegacyRouting"):
+        message = "`bpf.masquerade` cuts CoreDNS off from Talos' host DNS"
+        hint = "add `hostLegacyRouting: true` beside it, or leave it out (siderolabs/talos #8836)"
+        yield Problem(("addons", "cilium", "values", "bpf"), message, hint)
+
+
+def _check_patches(spec: Spec) -> Iterator[Problem]:
+    for index, patch in enumerate(spec.talos.patches):
+        path = ("talos", "patches", index)
+        try:
+            documents = [patch] if isinstance(patch, dict) else list(_load_all(patch))
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            reason = getattr(error, "problem", None) or "it cannot be read"
+            yield Problem(path, f"this patch is not YAML: {reason}", "write a strategic merge patch")
+            continue
+        if not any(documents):
+            yield Problem(path, "an empty patch is read as a JSON patch, which fails", "remove it")
+        for document in filter(None, documents):
+            yield from _check_patch(path, document)
+
+
+def _load_all(text: str) -> Iterator[Any]:
+    if text.count("&") > 50 or text.count("[") > 500:
+        raise ValueError("aliases")
+    return iter(list(yaml.safe_load_all(text)))
+
+
+def _check_patch(path: Sequence[str | int], document: Any) -> Iterator[Problem]:
+    where = tuple(path)
+    if isinstance(document, list):
+        hint = "write a strategic merge patch: a mapping with the keys that change"
+        yield Problem(where, "JSON patches do not work with Talos 1.12 and later", hint)
+        return
+    if not isinstance(document, dict):
+        yield Problem(where, "a patch is a mapping", "write the keys that change, like `machine:` or `cluster:`")
+        return
+    machine = document.get("machine")
+    network = machine.get("network") if isinstance(machine, dict) else None
+    if isinstance(network, dict) and "hostname" in network:
+        yield Problem(where, "`machine.network.hostname` cannot be set here", HOSTNAME_IS_OURS)
+    if document.get("kind") == "HostnameConfig":
+        yield Problem(where, "a HostnameConfig cannot be given here", HOSTNAME_IS_OURS)
+    if document.get("kind") in LINK_DOCUMENTS:
+        message = f"a {document['kind']} switches DHCP off for every link without a document of its own"
+        yield Problem(where, message, "give the private link a DHCPv4Config too", fatal=False)
+    if _deletes(document):
+        message = "`$patch: delete` stops the bootstrap provider when a section above it is absent"
+        yield Problem(where, message, "set the value instead; siderolabs/talos eb8480c4c tells more")
+
+
+def _deletes(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.get("$patch") == "delete" or any(map(_deletes, value.values()))
+    return isinstance(value, list) and any(map(_deletes, value))

@@ -1,0 +1,361 @@
+"""What tallship.yaml can say. The defaults are the guide's cluster."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
+
+from tallship import versions
+from tallship.spec.names import Names
+
+LOCATIONS = {
+    "fsn1": "eu-central",
+    "hel1": "eu-central",
+    "nbg1": "eu-central",
+    "ash": "us-east",
+    "hil": "us-west",
+    "sin": "ap-southeast",
+}
+"""Hetzner's locations and the network zone of each."""
+
+Location = Literal["fsn1", "hel1", "nbg1", "ash", "hil", "sin"]
+Architecture = Literal["amd64", "arm64"]
+PRIVATE_NETWORKS = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+
+
+def mistake(message: str, hint: str = "") -> PydanticCustomError:
+    """Return what a validator raises: a message and one thing to do."""
+    # The message may hold braces, which the error would read as its own placeholders.
+    return PydanticCustomError("tallship", "{message}", {"message": message, "hint": hint})
+
+
+def _network(text: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        try:
+            correct = ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            raise mistake(f"`{text}` is not an IPv4 network", "write it like `10.10.0.0/16`") from error
+        raise mistake(f"`{text}` has bits set behind its prefix", f"write `{correct}`") from error
+    if "/" not in text:
+        raise mistake(f"`{text}` is an address, not a network", f"write `{network}`")
+    return str(network)
+
+
+def _source(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise mistake(f"`{text}` is not a network", "write it like `203.0.113.0/24` or `2001:db8::/64`") from error
+
+
+def _version(text: str) -> str:
+    if not versions.number(text):
+        raise mistake(f"`{text}` is not a version", "write it like `v1.12.2`")
+    return "v" + text.removeprefix("v")
+
+
+def _chart_version(text: str) -> str:
+    if not versions.number(text):
+        raise mistake(f"`{text}` is not a version", "write it like `1.18.6`")
+    return text.removeprefix("v")
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", text):
+        hint = "lower-case letters, digits and dashes; it begins with a letter and does not end with a dash"
+        raise mistake(f"`{text}` cannot be the name of a cluster", hint)
+    return text
+
+
+def _label_value(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", text):
+        hint = "at most 63 of letters, digits, `.`, `_`, `-`, beginning and ending with a letter or digit"
+        raise mistake(f"`{text}` cannot be the name of an image", hint)
+    return text
+
+
+def _extension(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]+/[a-z0-9.-]+", text):
+        raise mistake(f"`{text}` is not the name of an extension", "write it like `siderolabs/qemu-guest-agent`")
+    return text
+
+
+def _argument(text: str) -> str:
+    if not re.fullmatch(r"[^\s'\"#{}\[\]&*!|>%@`]+", text):
+        raise mistake(f"`{text}` is not one argument for the kernel", "write it like `console=ttyS0`, one an entry")
+    return text
+
+
+def _web_address(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", text):
+        raise mistake(f"`{text}` is not a web address", "write it like `https://example.com/path`")
+    return text
+
+
+def _secure_address(text: str) -> str:
+    if not re.fullmatch(r"https://[^\s/?#]+(/\S*)?", text):
+        raise mistake(f"`{text}` is not an https address", "write it like `https://example.com/path`")
+    return text
+
+
+def _words(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return shlex.split(value)
+        except ValueError as error:
+            raise mistake(f"`{value}` is not a command: {error}") from error
+    return value
+
+
+def _patch(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise mistake("must be a patch: a mapping, or text that holds one")
+    return value
+
+
+def _management(value: Any) -> Any:
+    return {"mode": value} if isinstance(value, str) else value
+
+
+def _not_empty(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words:
+        raise mistake("must name a program", "leave the key out to take the token from HCLOUD_TOKEN")
+    return words
+
+
+Network4 = Annotated[StrictStr, AfterValidator(_network)]
+Source = Annotated[StrictStr, AfterValidator(_source)]
+Version = Annotated[StrictStr, AfterValidator(_version)]
+ChartVersion = Annotated[StrictStr, AfterValidator(_chart_version)]
+Name = Annotated[StrictStr, StringConstraints(min_length=1), AfterValidator(_name)]
+Text = Annotated[StrictStr, StringConstraints(min_length=1)]
+Command = Annotated[
+    tuple[StrictStr, ...],
+    BeforeValidator(_words),
+    AfterValidator(_not_empty),
+    WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}}),
+]
+Values = dict[StrictStr, Any]
+Patch = Annotated[StrictStr | Values, BeforeValidator(_patch)]
+
+
+class Section(BaseModel):
+    """One mapping of the cluster file: unknown keys are mistakes, and nothing can be changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Hetzner(Section):
+    """Where the cluster stands and where the API token comes from, which is never in the file."""
+
+    location: Location = Field(
+        default="nbg1", description="Hetzner's location of every server and of the load balancer"
+    )
+    token_file: Text | None = Field(
+        default=None, description="a file that holds the API token; default is HCLOUD_TOKEN"
+    )
+    token_command: Command | None = Field(default=None, description="a command that prints the API token")
+
+    @property
+    def network_zone(self) -> str:
+        """The zone of the location's private networks."""
+        return LOCATIONS[self.location]
+
+
+class ControlPlane(Section):
+    """The servers."""
+
+    replicas: Annotated[StrictInt, Field(ge=1, le=9)] = Field(default=3, description="how many servers; odd, for etcd")
+    server_type: Text = Field(default="cx33", description="Hetzner's server type; cax types have arm64 processors")
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the server type."""
+        return "arm64" if self.server_type.startswith("cax") else "amd64"
+
+
+class Network(Section):
+    """Every address range; the pods' lies inside the network's, so that Hetzner routes it."""
+
+    cidr: Network4 = Field(default="10.10.0.0/16", description="the whole private network")
+    control_plane_subnet: Network4 = Field(default="10.10.64.0/25", description="the servers' private addresses")
+    pods: Network4 = Field(default="10.10.128.0/17", description="the pods' addresses, inside `cidr`")
+    services: Network4 = Field(default="10.10.96.0/20", description="the services' addresses")
+
+
+class Kubernetes(Section):
+    """The Kubernetes version."""
+
+    version: Version = Field(default=versions.COMPONENTS["kubernetes"].version, description="the Kubernetes version")
+
+
+class Talos(Section):
+    """The Talos version, and the way out for what this file cannot say."""
+
+    version: Version = Field(default=versions.COMPONENTS["talos"].version, description="the Talos version")
+    patches: tuple[Patch, ...] = Field(
+        default=(), description="strategic merge patches, as text or as mappings, applied after ours"
+    )
+
+
+class Management(Section):
+    """The Kubernetes that holds the Cluster API objects until `tallship pivot`."""
+
+    mode: Literal["kind", "kubeconfig", "local"] = Field(
+        default="kind", description="a kind cluster, one you have, or plain processes on this machine"
+    )
+    kubeconfig: Text | None = Field(default=None, description="with mode `kubeconfig`: the file")
+    context: Text | None = Field(default=None, description="with mode `kubeconfig`: the context in it")
+    egress_cidr: Source | None = Field(
+        default=None, description="the addresses its controllers dial from; default is this machine's own address"
+    )
+
+
+class Image(Section):
+    """The Talos snapshot the servers boot from."""
+
+    extensions: tuple[Annotated[StrictStr, AfterValidator(_extension)], ...] = Field(
+        default=("siderolabs/qemu-guest-agent",), description="Talos system extensions"
+    )
+    kernel_args: tuple[Annotated[StrictStr, AfterValidator(_argument)], ...] = Field(
+        default=(), description="more arguments for the kernel"
+    )
+    architecture: Architecture | None = Field(default=None, description="default is that of the server type")
+    name: Annotated[StrictStr, AfterValidator(_label_value)] | None = Field(
+        default=None, description="default is derived from version, architecture and schematic"
+    )
+    sha256: Annotated[StrictStr, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        default=None, description="checksum of the compressed image, where you know it"
+    )
+
+
+class Firewall(Section):
+    """Who may reach the servers' public addresses."""
+
+    admin_networks: tuple[Source, ...] = Field(
+        default=PRIVATE_NETWORKS, max_length=90, description="from where ports 6443 and 50000 are open"
+    )
+    talos_api: StrictBool = Field(
+        default=True, description="whether `admin_networks` may reach the Talos API, port 50000"
+    )
+    address_url: Annotated[StrictStr, AfterValidator(_web_address)] = Field(
+        default="https://ipv4.icanhazip.com", description="answers with this machine's public address"
+    )
+
+
+class LoadBalancer(Section):
+    """The load balancer before the API servers."""
+
+    type: Literal["lb11", "lb21", "lb31"] = Field(default="lb11", description="Hetzner's load balancer type")
+    talos_api: StrictBool = Field(default=True, description="whether port 50000 leads to the Talos API")
+
+
+class Addon(Section):
+    """A Helm chart and the values that win over ours."""
+
+    version: ChartVersion
+    values: Values = Field(default_factory=dict, description="Helm values, merged over ours")
+
+
+class Cilium(Addon):
+    """The network."""
+
+    version: ChartVersion = Field(default=versions.COMPONENTS["cilium"].version, description="the chart's version")
+
+
+class HcloudCcm(Addon):
+    """Hetzner's cloud controller manager: provider IDs, routes, load balancers for services."""
+
+    version: ChartVersion = Field(default=versions.COMPONENTS["hcloud-ccm"].version, description="the chart's version")
+
+
+class TalosCcm(Addon):
+    """Talos' cloud controller manager: it approves the kubelets' serving certificates."""
+
+    version: ChartVersion = Field(default=versions.COMPONENTS["talos-ccm"].version, description="the chart's version")
+
+
+class Addons(Section):
+    """What is installed into the cluster."""
+
+    cilium: Cilium = Field(default_factory=Cilium, description="the network")
+    hcloud_ccm: HcloudCcm = Field(default_factory=HcloudCcm, description="Hetzner's cloud controller manager")
+    talos_ccm: TalosCcm = Field(default_factory=TalosCcm, description="Talos' cloud controller manager")
+
+
+class Oidc(Section):
+    """People log in to Kubernetes through an OpenID Connect issuer."""
+
+    issuer: Annotated[StrictStr, AfterValidator(_secure_address)] = Field(description="the issuer's https address")
+    client_id: Text = Field(description="the client the tokens are made for")
+    username_claim: Text | None = Field(default=None, description="default of Kubernetes: sub")
+    username_prefix: Text | None = Field(default=None, description="default of Kubernetes: the issuer and `#`")
+    groups_claim: Text | None = Field(default=None, description="the claim that holds the groups")
+    groups_prefix: Text | None = Field(default=None, description="put before each group")
+
+
+class HealthChecks(Section):
+    """When a server that does not answer is rebooted. One step of `up` applies it last."""
+
+    enabled: StrictBool = Field(default=True, description="whether servers are rebooted")
+    unhealthy_seconds: Annotated[StrictInt, Field(ge=60)] = Field(
+        default=300, description="how long a node may be not ready; longer than a boot"
+    )
+    startup_seconds: Annotated[StrictInt, Field(ge=600)] = Field(
+        default=1500, description="how long a new server may take to become a node"
+    )
+    reboots: Annotated[StrictInt, Field(ge=1, le=10)] = Field(default=1, description="how often one server is rebooted")
+    reboot_seconds: Annotated[StrictInt, Field(ge=60)] = Field(default=180, description="how long a reboot may take")
+
+
+class Spec(Section):
+    """The cluster that should be: one tallship.yaml."""
+
+    name: Name = Field(description="the cluster's name")
+    version: Literal[1] = Field(default=1, description="the version of this file's format")
+    hetzner: Hetzner = Field(default_factory=Hetzner, description="where it stands")
+    control_plane: ControlPlane = Field(default_factory=ControlPlane, description="the servers")
+    network: Network = Field(default_factory=Network, description="the address ranges")
+    kubernetes: Kubernetes = Field(default_factory=Kubernetes, description="the Kubernetes version")
+    talos: Talos = Field(default_factory=Talos, description="the Talos version and patches")
+    image: Image = Field(default_factory=Image, description="the Talos snapshot")
+    load_balancer: LoadBalancer = Field(default_factory=LoadBalancer, description="the API servers' address")
+    firewall: Firewall = Field(default_factory=Firewall, description="who may reach the servers")
+    management: Annotated[
+        Management,
+        BeforeValidator(_management),
+    ] = Field(default_factory=Management, description="where Cluster API runs")
+    addons: Addons = Field(default_factory=Addons, description="what is installed into the cluster")
+    oidc: Oidc | None = Field(default=None, description="log in through an OpenID Connect issuer; off unless given")
+    extra_manifests: tuple[Annotated[StrictStr, AfterValidator(_secure_address)], ...] = Field(
+        default=(), description="https addresses of manifests that Talos applies when the cluster is made"
+    )
+    health_checks: HealthChecks = Field(default_factory=HealthChecks, description="reboot servers that fail")
+
+    @property
+    def names(self) -> Names:
+        """Every name that is derived from the cluster's."""
+        return Names(self.name)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture of the servers and of their image."""
+        return self.image.architecture or self.control_plane.architecture
