@@ -5,13 +5,15 @@ VENV ?= .venv
 SHELL := /bin/bash
 
 tallship := $(VENV)/bin/tallship
-options := --file $(FILE) $(if $(LAB),--lab) $(if $(TALOS_VERSION),--talos-version $(TALOS_VERSION))
+options := --file $(FILE) $(if $(LAB),--lab) \
+	$(if $(TALOS_VERSION),--set talos.version=$(TALOS_VERSION)) \
+	$(if $(KUBERNETES_VERSION),--set kubernetes.version=$(KUBERNETES_VERSION))
 ready := $(VENV)/.ready
 
 STEPS := image kind-create capi-init secret apply wait-cp kubeconfig talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
 	firewall firewall-apply health-checks
 
-.PHONY: help demo test check fmt golden bench proto lock setup bootstrap status plan $(STEPS)
+.PHONY: help demo test check fmt golden proto lock setup bootstrap status plan $(STEPS)
 
 help: ## show the targets
 	@awk -F':.*## ' '/^[a-z$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,19 +40,24 @@ $(STEPS): $(ready)
 	$(tallship) up --only $@ $(options)
 
 demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
-	$(tallship) lab demo
+	$(tallship) lab up --fresh --file examples/k8s/tallship.yaml
+	$(tallship) up --lab --file examples/k8s/tallship.yaml
 
 test: $(ready) ## the tests
 	$(VENV)/bin/pytest -n auto --dist loadfile
 
 golden: $(ready) ## rewrite the expected documents
-	GOLDEN=rewrite $(VENV)/bin/pytest -q tests/unit -k golden
+	GOLDEN=rewrite $(VENV)/bin/pytest -q tests/unit/test_manifests_golden.py
 
 check: $(ready) ## style, types, and which way imports point
 	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/ruff check --quiet .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+proto: $(ready) ## generate the code of the Talos messages
+	PATH="$(abspath $(VENV))/bin:$$PATH" $(VENV)/bin/python -m grpc_tools.protoc -I src \
+		--python_out=src --pyi_out=src --grpclib_python_out=src src/tallship/talosproto/*.proto
 
 fmt: $(ready) ## format the code
 	$(VENV)/bin/ruff format .

@@ -27,23 +27,23 @@ class SystemClock:
     """Real time; or a lab's, `speed` times faster and going on from the lab's `today`."""
 
     def __init__(self, speed: float = 1.0, today: datetime | None = None) -> None:
-        self._speed = speed
+        self.speed = speed
         self._today = today
         self._began = time.monotonic()
 
     def now(self) -> float:
         """Return seconds that only ever grow."""
-        return time.monotonic() * self._speed
+        return time.monotonic() * self.speed
 
     def today(self) -> datetime:
         """Return the date and time of day, in UTC."""
         if self._today is None:
             return datetime.now(UTC)
-        return self._today + timedelta(seconds=(time.monotonic() - self._began) * self._speed)
+        return self._today + timedelta(seconds=(time.monotonic() - self._began) * self.speed)
 
     def sleep(self, seconds: float) -> None:
         """Return when so many seconds have passed."""
-        time.sleep(seconds / self._speed)
+        time.sleep(seconds / self.speed)
 
     def run_threads(self, bodies: Sequence[Callable[[], None]]) -> None:
         """Run the bodies side by side; return when all have ended. Ctrl-C is heard while they run."""

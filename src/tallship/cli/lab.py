@@ -117,6 +117,8 @@ def fault(
     clear
         forget the faults of that name, or all of them
     """
+    from tallship.cli.session import pairs
+
     handle = _running(options)
     answer = current()
     if clear:
@@ -126,8 +128,8 @@ def fault(
         return
     if not name:
         raise SetupError("which fault?", hint="`tallship lab fault --help` names some; `--clear` forgets them")
-    values = {key: float(text) if text.replace(".", "", 1).isdigit() else text for key, text in _pairs(value).items()}
-    answer.data["id"] = handle.add_fault(name, _pairs(match), values, times)
+    values = {key: float(text) if text.replace(".", "", 1).isdigit() else text for key, text in pairs(value).items()}
+    answer.data["id"] = handle.add_fault(name, pairs(match), values, times)
     answer.say(f"fault {name} is set" + (f", {times} times" if times else ", until it is cleared"))
 
 
@@ -176,10 +178,3 @@ def _running(options: Options) -> daemon.LabHandle:
 
 def _file(options: Options) -> str:
     return options.suffix().replace(" --lab", "")
-
-
-def _pairs(words: tuple[str, ...]) -> dict[str, str]:
-    pairs = [word.partition("=") for word in words]
-    if any(not sign for _, sign, _ in pairs):
-        raise SetupError("write it as KEY=VALUE", hint='for example `--match "route=POST /servers"`')
-    return {key: text for key, _, text in pairs}

@@ -111,9 +111,9 @@ def _show(tokens: list[str], answer: Answer, code: int, error: TallshipError | N
     if error is not None:
         print_error(err, error, answer.log)
     elif answer.next_commands:
-        err.print(f"\nnext: {answer.next_commands[0]}", style="dim", markup=False, highlight=False)
+        err.print(f"\nnext: {answer.next_commands[0]}", style="dim", markup=False, highlight=False, soft_wrap=True)
         for command in answer.next_commands[1:]:
-            err.print(f"      {command}", style="dim", markup=False, highlight=False)
+            err.print(f"      {command}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _wants_json(tokens: list[str]) -> bool:

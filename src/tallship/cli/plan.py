@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from tallship.cli.options import DEFAULT, Options
 from tallship.report.answer import current
 
 
-def plan(*, options: Options = DEFAULT) -> None:
-    """Show each step's state, what would be bought and its price per month; changes nothing."""
+def plan(*, changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (), options: Options = DEFAULT) -> None:
+    """Show each step's state, what would be bought and its price per month; changes nothing.
+
+    Parameters
+    ----------
+    changes
+        set a value of the file for this run only, as KEY=VALUE
+    """
     from tallship.cli.session import open_env
     from tallship.engine import State, look
     from tallship.flows import UP
     from tallship.ops.cost import monthly
     from tallship.report.tables import cost_table, plan_table
 
-    env = open_env(options)
+    env = open_env(options, changes=changes)
     outcomes = look(UP, env, env.clock)
     cost = monthly(env)
     answer = current()

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,16 +21,21 @@ from tallship.ops.files import make_private_folder
 from tallship.ops.token import read_token
 from tallship.report.answer import current
 from tallship.spec import Spec, load_spec
+from tallship.spec.load import load_spec_with
 
 
-def open_env(options: Options, replace: bool = False) -> Env:
-    """Return the Env of a command. Raises SpecError or SetupError."""
-    spec = load_spec(options.file)
+def open_env(options: Options, replace: bool = False, changes: Sequence[str] = ()) -> Env:
+    """Return the Env of a command, with some values of the file set for this run. Raises SpecError or SetupError."""
+    spec = load_spec_with(options.file, pairs(changes)) if changes else load_spec(options.file)
     folder = state_folder(options, spec)
     if options.lab:
         from tallship.cli.lab import site_of_lab
 
         site, clock = site_of_lab(options, folder)
+        current().data["lab"] = True
+        if options.text and not options.quiet:
+            faster = f"{clock.speed:g} seconds pass in one"
+            sys.stderr.write(f"lab: nothing here is real; time is the lab's, {faster}\n")
         return Env(spec, site, folder, clock, options.file.parent, replace)
     site = Site(
         read_token(spec, os.environ, options.file.parent),
@@ -39,6 +44,14 @@ def open_env(options: Options, replace: bool = False) -> Env:
         address_url=spec.firewall.address_url,
     )
     return Env(spec, site, folder, SystemClock(), options.file.parent, replace)
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """Return KEY=VALUE words as a mapping. Raises SetupError for a word that is not one."""
+    split = [word.partition("=") for word in words]
+    if any(not sign for _, sign, _ in split):
+        raise SetupError("write it as KEY=VALUE", hint="for example `--set talos.version=v1.12.2`")
+    return {key: text for key, _, text in split}
 
 
 def state_folder(options: Options, spec: Spec) -> Path:

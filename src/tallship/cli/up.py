@@ -15,6 +15,7 @@ def up(
     only: str = "",
     first: Annotated[str, Parameter(name="--from")] = "",
     until: str = "",
+    changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (),
     replace: Annotated[bool, Parameter(negative="")] = False,
     options: Options = DEFAULT,
 ) -> None:
@@ -28,6 +29,8 @@ def up(
         begin with this step
     until
         end with this step
+    changes
+        set a value of the file for this run only, as KEY=VALUE: talos.version=v1.12.2
     replace
         agree that a changed document replaces every server, one by one
     """
@@ -37,7 +40,7 @@ def up(
     from tallship.report.tables import nodes_table, steps_table
 
     flow = select(UP, only, first, until)
-    env = open_env(options, replace)
+    env = open_env(options, replace, changes)
     with one_at_a_time(env.folder):
         outcomes = make(flow, env, options)
     answer = current()

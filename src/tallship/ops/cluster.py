@@ -13,6 +13,9 @@ from tallship.ops.objects import equals_stored, find
 Document = dict[str, Any]
 
 NUDGE = "tallship.dev/nudge"
+TELL = "tell CAPH: "
+NUDGES = 50
+"""How many events the annotation remembers."""
 
 
 class ClusterApplied(Step[Env]):
@@ -84,9 +87,7 @@ class ControlPlaneInitialized(Step[Env]):
         machines = env.home.list(*HCLOUD_MACHINE, "default")
         summary = conditions.machines(env.home.list(*MACHINE, "default"), machines)
         unseen = self._running_unseen(env, machines)
-        if unseen:
-            return nudge_seen(env, f"running-{'-'.join(map(str, unseen))}", summary)
-        return Seen(State.WORKING, summary)
+        return nudge_seen(env, [f"running-{number}" for number in unseen], summary)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Touch the HetznerCluster once for the event."""
@@ -156,15 +157,23 @@ def control_plane(env: Env, address: str) -> Document:
     return conditions.with_stored_patches(live, wanted) if live else wanted
 
 
-def nudge_seen(env: Env, event: str, detail: str) -> Seen:
-    """Return MISSING with the nudge for an event that CAPH has not been told of, else WORKING."""
-    live = find_hetzner_cluster(env)
-    if live is None or live["metadata"].get("annotations", {}).get(NUDGE) == event:
-        return Seen(State.WORKING, detail)
-    return Seen(State.MISSING, detail, change=f"tell CAPH: {event}")
+def nudge_seen(env: Env, events: list[str], detail: str) -> Seen:
+    """Return MISSING with the nudge for events that CAPH has not been told of, else WORKING."""
+    live = find_hetzner_cluster(env) if events else None
+    new = [event for event in events if live is not None and event not in _told(live)]
+    return Seen(State.MISSING, detail, change=f"{TELL}{' '.join(new)}") if new else Seen(State.WORKING, detail)
 
 
 def nudge(env: Env, seen: Seen) -> None:
-    """Change one annotation of the HetznerCluster: CAPH looks at it and at all its machines at once."""
-    event = seen.change.removeprefix("tell CAPH: ")
-    env.home.patch(*HETZNER_CLUSTER, env.spec.name, "default", {"metadata": {"annotations": {NUDGE: event}}})
+    """Change one annotation of the HetznerCluster: CAPH looks at it and at all its machines at once.
+
+    The annotation names every event so far, so each is told once.
+    """
+    live = find_hetzner_cluster(env)
+    events = [*(_told(live) if live else []), *seen.change.removeprefix(TELL).split()]
+    change = {"metadata": {"annotations": {NUDGE: " ".join(events[-NUDGES:])}}}
+    env.home.patch(*HETZNER_CLUSTER, env.spec.name, "default", change)
+
+
+def _told(live: Document) -> list[str]:
+    return str((live["metadata"].get("annotations") or {}).get(NUDGE, "")).split()

@@ -29,7 +29,7 @@ class NodesReady(Step[Env]):
         nodes = env.workload.list("v1", "Node")
         live = find_hetzner_cluster(env)
         if live and not conditions.is_true(live, "TargetClusterReady"):
-            told = nudge_seen(env, "workload-api", "waiting for CAPH to see the workload API")
+            told = nudge_seen(env, ["workload-api"], "waiting for CAPH to see the workload API")
             if told.state is State.MISSING:
                 return told
         wanted = env.spec.control_plane.replicas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,22 @@ def load_spec(path: Path) -> Spec:
     reading = read_spec(path)
     if reading.spec is None:
         raise SpecError("\n".join(map(str, reading.mistakes)), hint="`tallship init` shows every key that there is")
+    return reading.spec
+
+
+def load_spec_with(path: Path, changes: Mapping[str, str]) -> Spec:
+    """Return what a cluster file would say with some values set, by their dotted paths; the file stays as it is.
+
+    Raises SpecError as `load_spec` does.
+    """
+    from tallship.spec.edit import edited
+
+    text = read_text(path)
+    for key, value in changes.items():
+        text = edited(text, tuple(key.split(".")), int(value) if value.isdigit() else value)
+    reading = parse_spec(text, str(path))
+    if reading.spec is None:
+        raise SpecError("\n".join(map(str, reading.mistakes)), hint="with what `--set` says")
     return reading.spec
 
 
