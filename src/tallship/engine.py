@@ -293,7 +293,8 @@ class _Attempt(Generic[EnvT]):
         if seen.state is State.BROKEN:
             raise StepFailed(seen.detail, detail="\n".join(self._step.explain(self._run.env)), hint=seen.hint)
         if seen.state is State.BLOCKED:
-            raise SetupError(f"`{self._step.name}` cannot begin yet: {seen.detail}", hint=seen.hint)
+            hint = seen.hint or "`tallship up` does the steps before it too"
+            raise SetupError(f"`{self._step.name}` cannot begin yet: {seen.detail}", hint=hint)
 
     def _act(self, seen: Seen) -> None:
         """Start the change once; one that ended in a passing error is looked at again and may be started again."""

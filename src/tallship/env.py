@@ -158,6 +158,10 @@ class Env:
         """The API that holds the Cluster API objects now."""
         return self.workload if self.manages_itself else self.management
 
+    def home_is_up(self) -> bool:
+        """True when the API that holds the Cluster API objects answers."""
+        return self.manages_itself or (self.management_kubeconfig.exists() and self.management.is_up())
+
     @cached_property
     def talos(self) -> Talos:
         """The nodes' Talos API."""

@@ -111,9 +111,17 @@ def _show(tokens: list[str], answer: Answer, code: int, error: TallshipError | N
     if error is not None:
         print_error(err, error, answer.log)
     elif answer.next_commands:
-        err.print(f"\nnext: {answer.next_commands[0]}", style="dim", markup=False, highlight=False, soft_wrap=True)
-        for command in answer.next_commands[1:]:
-            err.print(f"      {command}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        own = _own_name()
+        for number, command in enumerate(answer.next_commands):
+            text = ("next: " if number == 0 else "      ") + command.replace("tallship ", f"{own} ")
+            err.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _own_name() -> str:
+    """Return how this program can be started again: its name where PATH has it, else as it was started."""
+    import shutil
+
+    return "tallship" if shutil.which("tallship") else sys.argv[0]
 
 
 def _wants_json(tokens: list[str]) -> bool:

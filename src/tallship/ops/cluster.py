@@ -121,7 +121,7 @@ def has_providers(env: Env) -> bool:
     """True when the API that holds the Cluster API objects answers and knows their kinds."""
     if env.manages_itself:
         return True
-    if not (env.management_kubeconfig.exists() and env.management.is_up()):
+    if not env.home_is_up():
         return False
     try:
         env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")

@@ -63,7 +63,7 @@ class ProvidersInstalled(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Compare clusterctl's inventory and the Deployments with the pinned versions."""
-        if not (env.manages_itself or (env.management_kubeconfig.exists() and env.management.is_up())):
+        if not env.home_is_up():
             return Seen(State.BLOCKED, "needs `kind-create` first")
         inventory = env.home.list("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider")
         absent, other = conditions.provider_problems(inventory)

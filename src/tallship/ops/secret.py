@@ -16,11 +16,11 @@ class TokenSecretMatches(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Compare the Secret with what we would apply."""
-        if env.manages_itself or env.management.is_up():
-            if equals_stored(env.home, secret.hetzner(env.site.token)):
-                return Seen(State.READY)
-            return Seen(State.MISSING, change="apply Secret hetzner")
-        return Seen(State.BLOCKED, "needs `kind-create` first")
+        if not env.home_is_up():
+            return Seen(State.BLOCKED, "needs `kind-create` first")
+        if equals_stored(env.home, secret.hetzner(env.site.token)):
+            return Seen(State.READY)
+        return Seen(State.MISSING, change="apply Secret hetzner")
 
     def act(self, env: Env, seen: Seen) -> None:
         """Apply the Secret."""

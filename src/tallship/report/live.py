@@ -14,6 +14,7 @@ from rich.text import Text
 from tallship.engine import Clock, Outcome, Seen, State, Step
 
 TITLE_WIDTH = 40
+FRAME_SECONDS = 1 / 12
 
 
 class Live:
@@ -24,8 +25,11 @@ class Live:
         self._clock = clock
         self._lock = threading.Lock()
         self._running: dict[str, _Row] = {}
-        self._live = RichLive(Group(), console=console, refresh_per_second=12, transient=True)
+        self._live = RichLive(Group(), console=console, auto_refresh=False, transient=True)
         self._live.start()
+        self._closed = threading.Event()
+        self._frames = threading.Thread(target=self._refresh, daemon=True)
+        self._frames.start()
 
     def started(self, step: Step[Any]) -> None:
         """Add a moving line for the step."""
@@ -50,6 +54,8 @@ class Live:
 
     def close(self) -> None:
         """Remove the moving part from the screen."""
+        self._closed.set()
+        self._frames.join()
         self._live.stop()
 
     def _set(self, step: Step[Any], detail: str) -> None:
@@ -57,6 +63,12 @@ class Live:
             if step.name in self._running and detail:
                 self._running[step.name].detail = detail
                 self._draw()
+
+    def _refresh(self) -> None:
+        """Draw frames under the same lock as lines are printed: rich computes and writes a frame in two moves."""
+        while not self._closed.wait(FRAME_SECONDS):
+            with self._lock:
+                self._live.refresh()
 
     def _draw(self) -> None:
         self._live.update(Group(*self._running.values()))
