@@ -109,6 +109,8 @@ class Outcome:
     seconds: float
     change: str = ""
     hint: str = ""
+    error: TallshipError | None = None
+    """What the probe raised."""
 
 
 class Reporter(Protocol):
@@ -167,7 +169,7 @@ def _kept(flow: Flow[EnvT], wanted: set[str]) -> Iterator[Step[EnvT] | Lanes[Env
 
 
 def look(flow: Flow[EnvT], env: EnvT, clock: Clock) -> list[Outcome]:
-    """Return what every probe sees, touching nothing. Lanes are looked at side by side."""
+    """Return what every probe sees, touching nothing; one that fails is BROKEN. Lanes are looked at side by side."""
     found: dict[str, Outcome] = {}
 
     def look_at(part: Sequence[Step[EnvT]]) -> None:
@@ -175,11 +177,14 @@ def look(flow: Flow[EnvT], env: EnvT, clock: Clock) -> list[Outcome]:
             began = clock.now()
             try:
                 seen = step.probe(env)
-            except Unreachable as error:
-                seen = Seen(State.BLOCKED, error.message, hint=error.hint)
+                error = None
+            except Unreachable as silence:
+                seen, error = Seen(State.BLOCKED, silence.message, hint=silence.hint), None
+            except TallshipError as known:
+                seen, error = Seen(State.BROKEN, known.message, hint=known.hint), known
             seconds = clock.now() - began
             found[step.name] = Outcome(
-                step.name, step.title, seen.state, seen.detail, (), seconds, seen.change, seen.hint
+                step.name, step.title, seen.state, seen.detail, (), seconds, seen.change, seen.hint, error
             )
 
     for part in flow:

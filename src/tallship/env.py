@@ -174,6 +174,13 @@ class Env:
         used = {name: self.__dict__.get(name) for name in ("hetzner", "management", "workload", "talos", "programs")}
         return {name: dict(adapter.calls) for name, adapter in used.items() if adapter is not None}
 
+    def close(self) -> None:
+        """Close the connections of every adapter that was used."""
+        for name in ("hetzner", "management", "workload"):
+            adapter = self.__dict__.get(name)
+            if adapter is not None:
+                adapter.close()
+
     def _kube(self, kubeconfig: Path, step: str, context: str | None = None) -> Kube:
         from tallship.adapters.kube import Kube
 

@@ -7,7 +7,7 @@ bound objects ask the API again when an attribute is read, which hides calls.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -89,6 +89,10 @@ class Prices:
     def load_balancer(self, name: str, location: str) -> Decimal:
         """Return the price of a load balancer type in a location."""
         return _monthly(self.document["load_balancer_types"], "name", name, location)
+
+    def snapshot_per_gb(self) -> Decimal:
+        """Return the price of one GB of a snapshot."""
+        return Decimal(self.document["image"]["price_per_gb_month"]["net"])
 
     def primary_ipv4(self, location: str) -> Decimal:
         """Return the price of a public IPv4 address in a location."""
@@ -172,14 +176,14 @@ class Hetzner:
             for each in self._list(f"/{path}", path, label_selector=selector)
         ]
 
-    def names_taken(self, *, network: str, placement_group: str, firewall: str, not_labelled: str) -> list[str]:
-        """Return which of the names something has that lacks the label, each as "network `NAME`"."""
+    def names_taken(self, *, network: str, placement_group: str, firewall: str, ours: Collection[str]) -> list[str]:
+        """Return which of the names something has that carries none of our labels, each as "network `NAME`"."""
         nouns = (("network", network), ("placement group", placement_group), ("firewall", firewall))
         taken = []
         for noun, name in nouns:
             path = noun.replace(" ", "_") + "s"
             found = self._list(f"/{path}", path, name=name)
-            taken += [f"{noun} `{name}`" for each in found if not_labelled not in each["labels"]]
+            taken += [f"{noun} `{name}`" for each in found if not any(label in each["labels"] for label in ours)]
         return taken
 
     def find_firewall(self, name: str) -> Firewall | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 import paramiko
 
 from tallship.errors import ApiError, Unreachable
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its errors are ours to tell
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from tallship.cli.options import DEFAULT, Options
-from tallship.errors import SetupError
+from tallship.errors import SetupError, SpecError
 from tallship.report.answer import current
-from tallship.spec import init_text
+from tallship.spec import init_text, parse_spec
 
 
 def init(
@@ -31,6 +31,8 @@ def init(
     if path.exists() and not force:
         raise SetupError(f"{path} is there already", hint="`--force` replaces it")
     text = init_text(name)
+    if mistakes := parse_spec(text).mistakes:
+        raise SpecError("\n".join(each.message for each in mistakes), hint=mistakes[0].hint)
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

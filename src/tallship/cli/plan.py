@@ -26,6 +26,9 @@ def plan(*, changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (), o
 
     env = open_env(options, changes=changes)
     outcomes = look(UP, env, env.clock)
+    preflight = outcomes[0].error
+    if preflight is not None:
+        raise preflight
     cost = monthly(env)
     answer = current()
     answer.data["steps"] = [

@@ -10,6 +10,8 @@ from tallship.spec import Spec
 
 Rule = dict[str, Any]
 
+CLUSTER_LABEL = "tallship-cluster"
+
 
 def rules(spec: Spec, egress: Sequence[str] = ()) -> list[Rule]:
     """Return the rules as Hetzner's API takes them; whatever they do not name is dropped.
@@ -47,7 +49,7 @@ def _meaning(rule: Mapping[str, Any]) -> tuple[str, ...]:
 
 def labels(spec: Spec) -> dict[str, str]:
     """Return the firewall's labels at Hetzner."""
-    return {"tallship-cluster": spec.names.cluster, "managed-by": "tallship"}
+    return {CLUSTER_LABEL: spec.names.cluster, "managed-by": "tallship"}
 
 
 def selector(spec: Spec) -> str:

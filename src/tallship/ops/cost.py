@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from tallship.env import Env
+from tallship.manifests import image
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,24 @@ class Cost:
 
 
 def monthly(env: Env) -> Cost:
-    """Return the monthly cost of what the cluster file asks for (one call: `GET /pricing`).
+    """Return everything the cluster file makes at Hetzner, with its monthly cost (one call: `GET /pricing`).
 
-    Traffic beyond what is included, and the snapshot (billed by its size), are not in it.
+    What costs nothing is named too. A snapshot is billed by its size: one GB of it stands for it. Traffic beyond what
+    is included is not in it.
     """
     prices = env.hetzner.pricing()
     spec, location = env.spec, env.spec.hetzner.location
-    servers = spec.control_plane.replicas
+    servers, names, free = spec.control_plane.replicas, spec.names, Decimal(0)
+    server, balancer = spec.control_plane.server_type, spec.load_balancer.type
     return Cost(
         prices.currency,
         (
-            Item(
-                f"server {spec.control_plane.server_type}",
-                servers,
-                prices.server(spec.control_plane.server_type, location),
-            ),
+            Item(f"server {server}", servers, prices.server(server, location)),
             Item("primary IPv4", servers, prices.primary_ipv4(location)),
-            Item(
-                f"load balancer {spec.load_balancer.type}", 1, prices.load_balancer(spec.load_balancer.type, location)
-            ),
+            Item(f"load balancer {balancer}", 1, prices.load_balancer(balancer, location)),
+            Item(f"snapshot {image.name(spec)}, per GB", 1, prices.snapshot_per_gb()),
+            Item(f"network {names.network}", 1, free),
+            Item(f"placement group {names.placement_group}", 1, free),
+            Item(f"firewall {names.firewall}", 1, free),
         ),
     )

@@ -6,6 +6,7 @@ from tallship import versions
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError, ManyErrors, SetupError, StepFailed, TallshipError
+from tallship.manifests import firewall
 from tallship.ops.cluster import CLUSTER, has_providers
 
 MORE_THAN_ONE_HINT = (
@@ -102,7 +103,7 @@ def names(env: Env) -> list[TallshipError]:
         network=spec.names.network,
         placement_group=spec.names.placement_group,
         firewall=spec.names.firewall,
-        not_labelled=spec.names.owner_label,
+        ours=(spec.names.owner_label, firewall.CLUSTER_LABEL),
     )
     return [
         StepFailed(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -49,10 +50,14 @@ def cost_table(cost: Cost) -> Table:
     for column in table.columns[1:]:
         column.justify = "right"
     for item in cost.items:
-        table.add_row(item.what, f"{item.count} x", f"{item.each_monthly_net:.2f}", f"{item.monthly_net:.2f}")
+        table.add_row(item.what, f"{item.count} x", _money(item.each_monthly_net), _money(item.monthly_net))
     table.add_section()
     table.add_row("all", "", "", f"{cost.monthly_net:.2f}")
     return table
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:.2f}" if amount else "free"
 
 
 def nodes_table(nodes: Sequence[Node]) -> Table:

@@ -219,8 +219,8 @@ class Talos(Section):
 class Management(Section):
     """The Kubernetes that holds the Cluster API objects until `tallship pivot`."""
 
-    mode: Literal["kind", "kubeconfig", "local"] = Field(
-        default="kind", description="a kind cluster, one you have, or plain processes on this machine"
+    mode: Literal["kind", "kubeconfig"] = Field(
+        default="kind", description="a kind cluster on this machine, or a Kubernetes that you have"
     )
     kubeconfig: Text | None = Field(default=None, description="with mode `kubeconfig`: the file")
     context: Text | None = Field(default=None, description="with mode `kubeconfig`: the context in it")

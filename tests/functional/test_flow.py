@@ -1,0 +1,257 @@
+"""The flow of `up` against a whole lab in virtual time: what every step and every run must keep."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from lab_world import LabWorld
+
+from tallship.adapters.hetzner import Hetzner
+from tallship.engine import Flow, Outcome, Run, Seen, State, Step, look, select, steps
+from tallship.env import Env, Site
+from tallship.errors import SetupError
+from tallship.flows import UP
+from tallship.manifests import image
+from tallship.spec import parse_spec
+
+NAMES = [step.name for step in steps(UP)]
+ACTING = [name for name in NAMES if name not in ("preflight", "wait-cp", "wait-nodes", "firewall-apply", "image")]
+
+
+@dataclass
+class Recorder:
+    """Remembers everything a run says."""
+
+    heard: list[str] = field(default_factory=list)
+
+    def started(self, step: Step[Any]) -> None:
+        self.heard.append(step.name)
+
+    def saw(self, step: Step[Any], seen: Seen) -> None:
+        self.heard.append(f"{step.name}: {seen}")
+
+    def acting(self, step: Step[Any], seen: Seen) -> None:
+        self.heard.append(f"{step.name}: {seen.change}")
+
+    def ended(self, step: Step[Any], outcome: Outcome) -> None:
+        self.heard.append(f"{step.name}: {outcome}")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Ship:
+    """One cluster file, its state folder and the lab; every run has a new Env, as a new process has."""
+
+    def __init__(self, world: LabWorld, *, with_image: bool = True) -> None:
+        reading = parse_spec("name: k8s\n")
+        assert reading.spec is not None
+        self.spec = reading.spec
+        self.world = world
+        self.folder = world.folder / "client"
+        self.folder.mkdir(mode=0o700)
+        self.recorder = Recorder()
+        if with_image:
+            labels, content = image.labels(self.spec), {"talos": self.spec.talos.version}
+            world.do(
+                lambda: world.lab.hetzner.add_snapshot("Talos", labels, architecture="x86", disk_gb=10, content=content)
+            )
+
+    def env(self) -> Env:
+        site = Site(
+            self.world.token,
+            hetzner_endpoint=self.world.endpoints["hetzner"],
+            hetzner_ca=self.world.ca_file,
+            path=f"{self.world.bin_folder}{os.pathsep}{os.environ['PATH']}",
+            factory_url=self.world.endpoints["factory"],
+            address_url=self.world.endpoints["address"],
+            ssh_port=2222,
+            is_lab=True,
+        )
+        return Env(self.spec, site, self.folder, self.world.clock)
+
+    def make(self, flow: Flow[Env] = UP) -> list[Outcome]:
+        with closing(self.env()) as env:
+            run = Run(env, self.world.clock, self.recorder, stop=threading.Event())
+            return self.world.run(lambda: run.make(flow))
+
+    def look(self) -> dict[str, Outcome]:
+        with closing(self.env()) as env:
+            return {each.name: each for each in self.world.run(lambda: look(UP, env, self.world.clock))}
+
+    def inventory(self) -> dict[str, int]:
+        """Count what Hetzner holds."""
+        with closing(self.env()) as env:
+            return self._count(env.hetzner)
+
+    def _count(self, hetzner: Hetzner) -> dict[str, int]:
+        owned = [each.rsplit(" ", 1)[0] for each in hetzner.list_owned(self.spec.names.owned_by_caph)]
+        found = {noun: owned.count(noun) for noun in sorted(set(owned))}
+        found["image"] = len(hetzner.list_images(image.selector(self.spec), "x86"))
+        found["builder"] = len(hetzner.list_servers("tallship-role=image-builder"))
+        found["key"] = len(hetzner.list_ssh_keys("managed-by=tallship"))
+        return found
+
+
+WHOLE = {"server": 3, "network": 1, "load balancer": 1, "image": 1, "builder": 0, "key": 0}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
+    """A cluster that is done; tests that share it must leave it so."""
+    with LabWorld(tmp_path_factory.mktemp("lab")) as world:
+        ship = Ship(world)
+        ship.make()
+        yield ship
+
+
+@pytest.fixture
+def ship(world: LabWorld) -> Ship:
+    """An empty project that has the image."""
+    return Ship(world)
+
+
+def test_an_empty_project_becomes_three_ready_nodes_with_the_image_built(world: LabWorld) -> None:
+    ship = Ship(world, with_image=False)
+    outcomes = ship.make()
+    assert {each.name for each in outcomes} == set(NAMES)
+    assert {each.state for each in outcomes} == {State.READY}
+    assert ship.inventory() == WHOLE
+
+
+def test_a_second_run_writes_nothing(finished: Ship) -> None:
+    finished.world.reset_counters()
+    outcomes = finished.make()
+    assert [each.acted for each in outcomes] == [()] * len(NAMES)
+    assert set(finished.world.writes.values()) == {0}
+
+
+def test_plan_of_a_finished_cluster_sees_it_done_and_writes_nothing(finished: Ship) -> None:
+    finished.world.reset_counters()
+    assert {each.state for each in finished.look().values()} == {State.READY}
+    assert set(finished.world.writes.values()) == {0}
+
+
+def test_plan_of_an_empty_project_sees_every_step_and_writes_nothing(ship: Ship) -> None:
+    found = ship.look()
+    assert list(found) == NAMES
+    assert found["firewall"].change == "create firewall k8s"
+    assert found["apply"].state is State.BLOCKED
+    assert set(ship.world.writes.values()) == {0}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_alone_does_nothing_when_it_is_done(finished: Ship, name: str) -> None:
+    assert [each.acted for each in finished.make(select(UP, only=name))] == [()]
+
+
+def test_a_step_that_is_not_due_names_the_one_before(ship: Ship) -> None:
+    with pytest.raises(SetupError, match="needs `kubeconfig` first"):
+        ship.make(select(UP, only="cilium"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stopped_after_any_step_and_run_again_it_ends_the_same(ship: Ship, name: str) -> None:
+    ship.make(select(UP, last=name))
+    ship.make()
+    assert ship.inventory() == WHOLE
+    assert {each.state for each in ship.look().values()} == {State.READY}
+
+
+@pytest.mark.parametrize("name", ACTING)
+def test_killed_after_the_server_acted_and_run_again_it_ends_the_same(
+    ship: Ship, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = next(each for each in steps(UP) if each.name == name)
+    act = type(step).act
+
+    def act_and_die(self: Step[Env], env: Env, seen: Seen) -> None:
+        act(self, env, seen)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(step), "act", act_and_die)
+        with pytest.raises(Killed):
+            ship.make()
+    ship.make()
+    assert ship.inventory() == WHOLE
+    ship.world.reset_counters()
+    ship.make()
+    assert set(ship.world.writes.values()) == {0}
+
+
+def test_the_token_is_in_no_file_and_in_nothing_that_was_said(finished: Ship) -> None:
+    credentials = {finished.env().kubeconfig, finished.env().talosconfig, finished.env().management_kubeconfig}
+    for path in finished.folder.rglob("*"):
+        if path.is_file() and path not in credentials:
+            assert finished.world.token not in path.read_text(errors="replace"), path
+    assert finished.world.token not in "\n".join(finished.recorder.heard)
+
+
+def test_credentials_are_private(finished: Ship) -> None:
+    env = finished.env()
+    for path in (env.kubeconfig, env.talosconfig, env.management_kubeconfig):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def drift_firewall(env: Env) -> None:
+    hetzner = env.hetzner
+    found = hetzner.find_firewall("k8s")
+    assert found is not None
+    hetzner._ask("POST", f"/firewalls/{found.id}/actions/set_rules", json={"rules": []})
+
+
+def drift_secret(env: Env) -> None:
+    env.management.patch("v1", "Secret", "hetzner", "default", {"data": {"hcloud": "eA=="}})
+
+
+def drift_replicas(env: Env) -> None:
+    kind = ("controlplane.cluster.x-k8s.io/v1alpha3", "TalosControlPlane")
+    env.management.patch(
+        *kind,
+        "k8s-control-plane",
+        "default",
+        {"spec": {"rolloutStrategy": {"type": "OnDelete", "rollingUpdate": None}}},
+    )
+
+
+def drift_kubeconfig(env: Env) -> None:
+    env.kubeconfig.chmod(0o644)
+
+
+def drift_talosconfig(env: Env) -> None:
+    env.talosconfig.write_text("not: a talosconfig\n")
+
+
+def drift_health_check(env: Env) -> None:
+    env.management.delete("cluster.x-k8s.io/v1beta1", "MachineHealthCheck", "k8s-control-plane", "default")
+
+
+def drift_ccm_secret(env: Env) -> None:
+    env.workload.delete("v1", "Secret", "hcloud", "kube-system")
+
+
+DRIFTS = {
+    "firewall": drift_firewall,
+    "secret": drift_secret,
+    "apply": drift_replicas,
+    "kubeconfig": drift_kubeconfig,
+    "talosconfig": drift_talosconfig,
+    "hcloud-ccm": drift_ccm_secret,
+}
+
+
+@pytest.mark.parametrize("name", DRIFTS)
+def test_drift_is_seen_and_repaired(finished: Ship, name: str) -> None:
+    with closing(finished.env()) as env:
+        DRIFTS[name](env)
+    assert finished.look()[name].state is State.MISSING
+    finished.make()
+    assert {each.state for each in finished.look().values()} == {State.READY}
