@@ -42,7 +42,7 @@ def talosconfig(*, path: Flag = False, merge: Flag = False, options: Options = D
 
 
 def _show(noun: str, path: bool, merge: bool, options: Options) -> None:
-    from tallship.cli.session import state_folder
+    from tallship.cli.folder import state_folder
     from tallship.manifests import access
     from tallship.ops.files import put_private
     from tallship.spec import load_spec

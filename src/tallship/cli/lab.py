@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from tallship.cli.options import DEFAULT, Options
+from tallship.cli.options import DEFAULT, Options, pairs
 from tallship.env import Site, SystemClock
 from tallship.errors import SetupError
 from tallship.lab import daemon
@@ -117,8 +117,6 @@ def fault(
     clear
         forget the faults of that name, or all of them
     """
-    from tallship.cli.session import pairs
-
     handle = _running(options)
     answer = current()
     if clear:
@@ -163,7 +161,7 @@ def forget(folder: Path) -> None:
 def _folder(options: Options) -> Path:
     from dataclasses import replace
 
-    from tallship.cli.session import state_folder
+    from tallship.cli.folder import state_folder
     from tallship.spec import load_spec
 
     return state_folder(replace(options, lab=True), load_spec(options.file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -131,7 +132,7 @@ def _wants_json(tokens: list[str]) -> bool:
 
 def _words(tokens: list[str]) -> list[str]:
     """Return the command's own words: `lab status`."""
-    words = [token for token in tokens[:2] if not token.startswith("-")]
+    words = list(takewhile(lambda token: not token.startswith("-"), tokens[:2]))
     return words if words[:1] == ["lab"] else words[:1]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+
+from tallship.errors import SetupError
 
 
 @Parameter(name="*")
@@ -41,3 +44,11 @@ class Options:
 
 
 DEFAULT = Options()
+
+
+def pairs(words: Sequence[str]) -> dict[str, str]:
+    """Return KEY=VALUE words as a mapping. Raises SetupError for a word that is not one."""
+    split = [word.partition("=") for word in words]
+    if any(not sign for _, sign, _ in split):
+        raise SetupError("write it as KEY=VALUE", hint="for example `--set talos.version=v1.12.2`")
+    return {key: text for key, _, text in split}

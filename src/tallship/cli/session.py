@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import sys
@@ -13,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from tallship.cli.options import Options
+from tallship.cli.folder import state_folder
+from tallship.cli.options import Options, pairs
 from tallship.engine import Flow, Outcome, Run
 from tallship.env import Env, Site, SystemClock
 from tallship.errors import SetupError
-from tallship.ops.files import make_private_folder
 from tallship.ops.token import read_token
 from tallship.report.answer import current
-from tallship.spec import Spec, load_spec
+from tallship.spec import load_spec
 from tallship.spec.load import load_spec_with
 
 
@@ -44,23 +43,6 @@ def open_env(options: Options, replace: bool = False, changes: Sequence[str] = (
         address_url=spec.firewall.address_url,
     )
     return Env(spec, site, folder, SystemClock(), options.file.parent, replace)
-
-
-def pairs(words: Sequence[str]) -> dict[str, str]:
-    """Return KEY=VALUE words as a mapping. Raises SetupError for a word that is not one."""
-    split = [word.partition("=") for word in words]
-    if any(not sign for _, sign, _ in split):
-        raise SetupError("write it as KEY=VALUE", hint="for example `--set talos.version=v1.12.2`")
-    return {key: text for key, _, text in split}
-
-
-def state_folder(options: Options, spec: Spec) -> Path:
-    """Return the private folder of this cluster file, never the same for the lab and the real thing."""
-    import platformdirs
-
-    digest = hashlib.sha256(str(options.file.resolve()).encode()).hexdigest()[:8]
-    name = f"{spec.name}-{digest}{'-lab' if options.lab else ''}"
-    return make_private_folder(platformdirs.user_state_path("tallship") / name)
 
 
 @contextmanager

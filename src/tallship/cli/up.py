@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from tallship.cli.options import DEFAULT, Options
 from tallship.report.answer import current
+
+if TYPE_CHECKING:
+    from tallship.engine import Outcome
+    from tallship.env import Env
 
 
 def up(
@@ -37,16 +41,21 @@ def up(
     from tallship.cli.session import make, one_at_a_time, open_env
     from tallship.engine import select
     from tallship.flows import UP
-    from tallship.report.tables import nodes_table, steps_table
 
     flow = select(UP, only, first, until)
     env = open_env(options, replace, changes)
     with one_at_a_time(env.folder):
         outcomes = make(flow, env, options)
+    _tell(env, outcomes, not (only or first or until), options)
+
+
+def _tell(env: Env, outcomes: list[Outcome], whole: bool, options: Options) -> None:
+    """Say what was done and, after the whole flow, what there is now."""
+    from tallship.report.tables import nodes_table, steps_table
+
     answer = current()
     changed = any(outcome.acted for outcome in outcomes)
     answer.data["changed"] = changed
-    whole = not (only or first or until)
     if whole:
         from tallship.ops.status import list_nodes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 import ssl
@@ -42,6 +43,7 @@ class Management:
         self._addresses = addresses
         self._clusters = clusters
         self._running: dict[str, KubeApi] = {}
+        self._changing = asyncio.Lock()
 
     def names(self) -> list[str]:
         """Return the names of all clusters, running or stopped."""
@@ -55,14 +57,20 @@ class Management:
 
     async def start(self, name: str) -> None:
         """Start a cluster that is stopped."""
-        if name in self._running:
-            return
+        await asyncio.shield(self._begin_once(name))  # a server that is cancelled while it binds would never let go
+
+    async def _begin_once(self, name: str) -> None:
+        async with self._changing:
+            if name not in self._running and name in self._table:
+                await self._begin(name)
+
+    async def _begin(self, name: str) -> None:
         address, document = self._address(name), self._table[name]
         authority = self._authority(name)
         api = KubeApi(self._store, document["prefix"], self._clock, self._faults, self._writes)
         tls = authority.server_tls(address, client_authority=authority.certificate_pem)
+        self._running[name] = api  # before it serves: a `kind` that is killed meanwhile must find it to end it
         await api.serve(address, PORT, tls)
-        self._running[name] = api
         self._table[name] = {**document, "runs": True}
         await self._put_node(name, document["image"])
         self._clusters.manage(document["prefix"], lambda agent: self._connect(name, agent), api.write_log)
@@ -109,10 +117,11 @@ class Management:
         return yaml.safe_dump(config)
 
     async def _end(self, name: str) -> None:
-        api = self._running.pop(name, None)
-        if api is not None:
-            await self._clusters.unmanage(self._table[name]["prefix"])
-            await api.stop()
+        async with self._changing:
+            api = self._running.pop(name, None)
+            if api is not None:
+                await self._clusters.unmanage(self._table[name]["prefix"])
+                await api.stop()
 
     async def _put_node(self, name: str, image: str) -> None:
         version = re.search(r"v\d+\.\d+\.\d+", image)

@@ -49,11 +49,16 @@ class ImageExists(Step[Env]):
             return Seen(State.MISSING, change=f"build snapshot {name}")
         if found[0].status != "available":
             return Seen(State.WORKING, f"snapshot {name} is {found[0].status}")
+        if left_behind(env):
+            return Seen(State.MISSING, change="delete what a killed build left behind")
         return Seen(State.READY, name)
 
     def act(self, env: Env, seen: Seen) -> None:
-        """Write the image on a builder's disk from its rescue system, and take a snapshot of it."""
-        build(env)
+        """Build the snapshot, or delete the builder of a build that was killed when its snapshot was under way."""
+        if env.hetzner.list_images(image.selector(env.spec), image.hetzner_architecture(env.spec)):
+            clean_up(env)
+        else:
+            build(env)
 
 
 def build(env: Env) -> None:
@@ -120,13 +125,23 @@ def _builder(env: Env, pair: KeyPair) -> Iterator[Server]:
         clean_up(env)
 
 
+def left_behind(env: Env) -> bool:
+    """True when a builder or a key of a build of this image is there."""
+    selector = _builder_selector(env)
+    return bool(env.hetzner.list_servers(selector) or env.hetzner.list_ssh_keys(selector))
+
+
 def clean_up(env: Env) -> None:
     """Delete what a build of this image left behind: builders and keys that carry its labels."""
-    selector = f"tallship-role=image-builder,{image.NAME_LABEL}-for={image.name(env.spec)}"
+    selector = _builder_selector(env)
     for server in env.hetzner.list_servers(selector):
         env.hetzner.delete_server(server.id)
     for key in env.hetzner.list_ssh_keys(selector):
         env.hetzner.delete_ssh_key(key)
+
+
+def _builder_selector(env: Env) -> str:
+    return f"tallship-role=image-builder,{image.NAME_LABEL}-for={image.name(env.spec)}"
 
 
 def _first_available(env: Env, name: str, labels: dict[str, str], key: int) -> Server:

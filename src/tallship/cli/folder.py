@@ -1,0 +1,19 @@
+"""Where the state of one cluster file lies: credentials, logs, and the lab of that file."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tallship.cli.options import Options
+from tallship.ops.files import make_private_folder
+from tallship.spec import Spec
+
+
+def state_folder(options: Options, spec: Spec) -> Path:
+    """Return the private folder of this cluster file, never the same for the lab and the real thing."""
+    import platformdirs
+
+    digest = hashlib.sha256(str(options.file.resolve()).encode()).hexdigest()[:8]
+    name = f"{spec.name}-{digest}{'-lab' if options.lab else ''}"
+    return make_private_folder(platformdirs.user_state_path("tallship") / name)

@@ -1,0 +1,241 @@
+"""The commands against a real lab: a process of its own, real sockets, real signals."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from real_lab import SECONDS, SPEED, RealLab, ended
+
+from tallship.lab import daemon
+
+WHOLE = {"servers": 3, "load_balancers": 1, "networks": 1, "firewalls": 1, "images": 1, "keys": 0, "builders": 0}
+NO_WRITES = {"hetzner": 0, "kubernetes": 0, "talos": 0}
+NODE = {"name", "role", "ready", "kubernetes", "talos", "addresses", "etcd"}
+CHANCE = random.Random(7)  # noqa: S311
+MOMENTS = [round(second + CHANCE.random(), 2) for second in range(5)]
+"""Real seconds after which a run is killed; it takes about six."""
+
+
+def make(folder: Path) -> Iterator[RealLab]:
+    lab = RealLab(folder)
+    try:
+        lab.run("lab", "up", "--speed", SPEED)
+        yield lab
+    finally:
+        daemon.stop(lab.state / "lab")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
+    """A lab that the tests of this file share; its cluster is whole."""
+    for made in make(tmp_path_factory.mktemp("lab")):
+        made.run("up", "--lab", "--quiet")
+        yield made
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
+    """A lab whose runs are stopped and killed; each test begins with nothing."""
+    yield from make(tmp_path_factory.mktemp("empty"))
+
+
+@pytest.fixture
+def fresh(empty: RealLab) -> RealLab:
+    """The same lab with nothing in it."""
+    empty.run("lab", "up", "--speed", SPEED, "--fresh")
+    return empty
+
+
+def test_up_makes_the_whole_cluster(lab: RealLab) -> None:
+    assert dict(lab.inventory()) == WHOLE
+
+
+def test_second_up_has_nothing_to_do_and_writes_nothing(lab: RealLab) -> None:
+    lab.run("lab", "status", "--reset-counters")
+    out, err = lab.run("up", "--lab")
+    assert "nothing had to be done" in out
+    assert "next: tallship status --lab" in err
+    assert lab.data("lab", "status")["writes"] == NO_WRITES
+
+
+def test_up_tells_its_steps_as_data(lab: RealLab) -> None:
+    data = lab.data("up", "--lab", "--quiet")
+    assert data["changed"] is False
+    assert all(set(step) == {"name", "state", "detail", "acted", "seconds"} for step in data["steps"])
+    assert {step["state"] for step in data["steps"]} == {"ready"}
+    assert Path(data["kubeconfig"]).exists()
+
+
+def test_plan_of_a_whole_cluster_does_nothing_and_writes_nothing(lab: RealLab) -> None:
+    lab.run("lab", "status", "--reset-counters")
+    out, _ = lab.run("plan", "--lab")
+    assert "nothing would be done" in out
+    data = lab.data("plan", "--lab")
+    assert all("would_act" in step and step["state"] == "ready" for step in data["steps"])
+    assert {"currency", "monthly_net", "items"} <= set(data["cost"])
+    assert lab.data("lab", "status")["writes"] == NO_WRITES
+
+
+def test_status_tells_nodes_etcd_firewall_and_cost(lab: RealLab) -> None:
+    out, _ = lab.run("status", "--lab")
+    assert out.count(" Ready ") == 3
+    assert "3 members, healthy" in out
+    data = lab.data("status", "--lab")
+    assert len(data["nodes"]) == 3
+    assert all(set(node) >= NODE and node["ready"] for node in data["nodes"])
+    assert sorted(node["etcd"] for node in data["nodes"]) == ["leader", "member", "member"]
+    assert data["etcd"] == {"members": 3, "healthy": True}
+    assert data["problems"] == []
+    assert data["firewall"]
+
+
+def test_lab_status_tells_endpoints_and_faults(lab: RealLab) -> None:
+    lab.run("lab", "fault", "slow", "--match", "route=GET /isos", "--value", "seconds=1", "--times", "0")
+    data = lab.data("lab", "status")
+    assert [(each["name"], each["values"]) for each in data["faults"]] == [("slow", {"seconds": 1.0})]
+    assert data["endpoints"]["hetzner"].startswith("https://127.")
+    out, _ = lab.run("lab", "status")
+    assert "fault slow" in out
+    out, _ = lab.run("lab", "fault", "--clear")
+    assert "1 faults cleared" in out
+
+
+@pytest.mark.parametrize("words", [("fault",), ("fault", "slow", "--match", "route")])
+def test_fault_without_what_it_needs_is_refused(lab: RealLab, words: tuple[str, ...]) -> None:
+    out, err = lab.run("lab", *words, code=2)
+    assert out == ""
+    assert "hint: " in err
+
+
+def test_lab_env_is_what_a_shell_takes(lab: RealLab) -> None:
+    out, _ = lab.run("lab", "env")
+    script = f"{out}\ntest -s $SSL_CERT_FILE && test -s $HCLOUD_TOKEN_FILE && test -s $KUBECONFIG && command -v helm"
+    done = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=20, check=True)
+    assert done.stdout.strip() == str(lab.handle.bin_folder / "helm")
+
+
+@pytest.mark.parametrize("noun", ["kubeconfig", "talosconfig"])
+def test_credentials_are_printed_named_and_never_in_the_envelope(lab: RealLab, noun: str) -> None:
+    text, _ = lab.run(noun, "--lab")
+    path = Path(lab.run(noun, "--lab", "--path")[0].strip())
+    assert path.read_text().strip() == text.strip()
+    assert path.stat().st_mode & 0o077 == 0
+    assert yaml.safe_load(text)
+    out, err = lab.run(noun, "--lab", "--output", "json")
+    assert str(path) in out
+    assert "key" not in out + err
+
+
+def test_merge_keeps_what_was_there_and_can_be_repeated(lab: RealLab) -> None:
+    usual = lab.folder / "usual"
+    other = {"name": "other", "context": {"cluster": "other", "user": "other"}}
+    before = {"apiVersion": "v1", "kind": "Config", "current-context": "other", "contexts": [other]}
+    usual.write_text(yaml.safe_dump({**before, "clusters": [], "users": []}))
+    for _ in range(2):
+        out, _ = lab.run("kubeconfig", "--lab", "--merge")
+        assert out == f"context `k8s-lab` is in {usual}\n"
+        merged = yaml.safe_load(usual.read_text())
+        assert [each["name"] for each in merged["contexts"]] == ["other", "k8s-lab"]
+    assert usual.stat().st_mode & 0o077 == 0
+
+
+def test_merge_writes_the_usual_talosconfig(lab: RealLab) -> None:
+    lab.run("talosconfig", "--lab", "--merge")
+    assert "k8s-lab" in yaml.safe_load((lab.home / ".talos" / "config").read_text())["contexts"]
+
+
+def test_tools_of_the_lab_are_all_there(lab: RealLab) -> None:
+    assert all(not each["problem"] for each in lab.data("tools", "--lab")["tools"])
+
+
+def test_second_lab_up_finds_the_first(lab: RealLab) -> None:
+    pid = lab.handle.pid
+    assert lab.data("lab", "up")["pid"] == pid
+
+
+def test_token_is_in_no_log_and_no_file_but_its_own(lab: RealLab) -> None:
+    token = lab.handle.token.encode()
+    mine = [path for path in lab.state.rglob("*") if path.is_file() and (lab.state / "lab") not in path.parents]
+    assert [path for path in mine if token in path.read_bytes()] == []
+    assert any(path.suffix == ".jsonl" for path in mine)
+    assert all(path.stat().st_mode & 0o077 == 0 for path in mine if path.suffix in (".jsonl", ".lock"))
+
+
+def test_ctrl_c_stops_at_the_next_wait_and_the_next_run_finishes(fresh: RealLab) -> None:
+    process = fresh.start("up", "--lab")
+    wait_for_acts(process)
+    process.send_signal(signal.SIGINT)
+    _, err = ended(process, 130)
+    assert "stopping at the next wait" in err
+    assert "hint: " in err
+    assert "Traceback" not in err
+    fresh.run("up", "--lab", "--quiet")
+    assert dict(fresh.inventory()) == WHOLE
+
+
+def test_stopped_run_prints_an_envelope_too(fresh: RealLab) -> None:
+    process = fresh.start("up", "--lab", "--output", "json")
+    wait_for_acts(process)
+    process.send_signal(signal.SIGINT)
+    out, _ = ended(process, 130)
+    envelope = json.loads(out)
+    assert envelope["exit_code"] == 130
+    assert {error["kind"] for error in envelope["errors"]} == {"Interrupted"}
+    assert envelope["data"]["steps"]
+
+
+def test_run_out_of_time_says_to_run_it_again(fresh: RealLab) -> None:
+    out, err = fresh.run("up", "--lab", "--timeout", "60", code=3)
+    assert out == ""
+    assert "error: " in err
+    assert "run the same command again" in err
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_run_is_finished_by_the_next_one(fresh: RealLab, moment: float) -> None:
+    process = fresh.start("up", "--lab", "--quiet")
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(moment)
+    process.kill()
+    process.communicate()
+    fresh.run("up", "--lab", "--quiet")
+    assert dict(fresh.inventory()) == WHOLE
+    assert fresh.data("status", "--lab")["problems"] == []
+
+
+def test_second_run_at_the_same_time_says_who_works(fresh: RealLab) -> None:
+    first = fresh.start("up", "--lab")
+    wait_for_acts(first)
+    out, err = fresh.run("up", "--lab", code=2)
+    assert out == ""
+    assert f"process {first.pid} (`tallship up`) is working on this cluster" in err
+    assert "hint: " in err
+    first.send_signal(signal.SIGINT)
+    ended(first, 130)
+
+
+def test_down_stops_the_lab_and_keeps_what_it_knows(fresh: RealLab) -> None:
+    fresh.run("up", "--lab", "--only", "firewall")
+    assert "has stopped" in fresh.run("lab", "down")[0]
+    assert "no lab runs" in fresh.run("lab", "down")[0]
+    assert "tallship lab up" in fresh.run("lab", "status", code=2)[1]
+    fresh.run("lab", "up", "--speed", SPEED)
+    assert fresh.inventory()["firewalls"] == 1
+
+
+def wait_for_acts(process: subprocess.Popen[str]) -> None:
+    """Return when the run has begun a change."""
+    assert process.stderr is not None
+    deadline = time.monotonic() + SECONDS
+    while "-> " not in process.stderr.readline():
+        assert time.monotonic() < deadline
+        assert process.poll() is None
