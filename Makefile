@@ -13,7 +13,7 @@ ready := $(VENV)/.ready
 STEPS := image kind-create capi-init secret apply wait-cp kubeconfig talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
 	firewall firewall-apply health-checks
 
-.PHONY: help demo test check fmt golden proto lock setup bootstrap status plan $(STEPS)
+.PHONY: help demo test check fmt golden bench proto lock setup bootstrap status plan $(STEPS)
 
 help: ## show the targets
 	@awk -F':.*## ' '/^[a-z$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
 
 test: $(ready) ## the tests
 	$(VENV)/bin/pytest -n auto --dist loadfile
+
+bench: $(ready) ## what it costs in time and calls; WRITE=1 puts the figures into docs/performance.md
+	$(VENV)/bin/python -m bench $(if $(WRITE),--write)
 
 golden: $(ready) ## rewrite the expected documents
 	GOLDEN=rewrite $(VENV)/bin/pytest -q tests/unit/test_manifests_golden.py

@@ -41,6 +41,9 @@ class ClusterApplied(Step[Env]):
         """Apply what is known by now; what is stored and means the same keeps its bytes."""
         if "TalosControlPlane" in seen.change:
             env.home.apply(control_plane(env, load_balancer_address(env)))
+            # Cluster API v1.10 looks again only after 30 s when a Cluster's control plane was not there.
+            change = {"metadata": {"annotations": {NUDGE: "control-plane"}}}
+            env.home.patch(*CLUSTER, env.spec.name, "default", change)
             return
         for document in infrastructure(env):
             env.home.apply(document)

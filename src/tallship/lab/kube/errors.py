@@ -13,10 +13,12 @@ STATUS_OF = {
     "AlreadyExists": 409,
     "Conflict": 409,
     "Expired": 410,
+    "RequestEntityTooLarge": 413,
     "UnsupportedMediaType": 415,
     "Invalid": 422,
     "InternalError": 500,
 }
+"""HTTP status by Kubernetes' word for it."""
 
 
 class RefusedRequest(Exception):
@@ -37,7 +39,7 @@ class RefusedRequest(Exception):
 
     def body(self) -> dict[str, Any]:
         """Return the Status object."""
-        return {
+        found = {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
@@ -47,6 +49,19 @@ class RefusedRequest(Exception):
             "details": self.details,
             "code": self.code,
         }
+        return {key: value for key, value in found.items() if key != "details" or value}
+
+
+def success(group: str, plural: str, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the Status that says that an object was deleted."""
+    details = {"name": metadata["name"], "group": group, "kind": plural, "uid": metadata["uid"]}
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": {key: value for key, value in details.items() if value},
+    }
 
 
 def not_found(plural: str, group: str, name: str) -> RefusedRequest:
@@ -54,6 +69,42 @@ def not_found(plural: str, group: str, name: str) -> RefusedRequest:
     where = f"{plural}.{group}" if group else plural
     return RefusedRequest(
         "NotFound", f'{where} "{name}" not found', details={"name": name, "group": group, "kind": plural}
+    )
+
+
+def already_exists(plural: str, group: str, name: str) -> RefusedRequest:
+    """Return the refusal to create what exists."""
+    where = f"{plural}.{group}" if group else plural
+    return RefusedRequest(
+        "AlreadyExists", f'{where} "{name}" already exists', details={"name": name, "group": group, "kind": plural}
+    )
+
+
+def too_old(plural: str, group: str, name: str) -> RefusedRequest:
+    """Return the refusal to change an object on the grounds of an old version of it."""
+    where = f"{plural}.{group}" if group else plural
+    text = (
+        f'Operation cannot be fulfilled on {where} "{name}": the object has been modified; please apply your changes'
+        " to the latest version and try again"
+    )
+    return RefusedRequest("Conflict", text, details={"name": name, "group": group, "kind": plural})
+
+
+def other_uid(plural: str, group: str, name: str, wanted: str, found: str) -> RefusedRequest:
+    """Return the refusal to change an object that has been replaced by another one of its name."""
+    where = f"{plural}.{group}" if group else plural
+    text = (
+        f'Operation cannot be fulfilled on {where} "{name}": Precondition failed: UID in precondition: {wanted}, UID in'
+        f" object meta: {found}"
+    )
+    return RefusedRequest("Conflict", text, details={"name": name, "group": group, "kind": plural})
+
+
+def forbidden(plural: str, group: str, name: str, why: str) -> RefusedRequest:
+    """Return the refusal of what nobody may do."""
+    where = f"{plural}.{group}" if group else plural
+    return RefusedRequest(
+        "Forbidden", f'{where} "{name}" is forbidden: {why}', details={"name": name, "group": group, "kind": plural}
     )
 
 

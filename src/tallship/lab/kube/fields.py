@@ -7,44 +7,32 @@ last, `.` (the entry itself).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 Path = tuple[str, ...]
 Schema = dict[str, Any]
 
-KEYED_LISTS = {
-    "containers": ("name",),
-    "initContainers": ("name",),
-    "env": ("name",),
-    "volumes": ("name",),
-    "volumeMounts": ("mountPath",),
-    "ports": ("containerPort", "protocol"),
-    "conditions": ("type",),
-    "ownerReferences": ("uid",),
-    "addresses": ("type",),
-    "imagePullSecrets": ("name",),
-}
-"""Lists of the built-in kinds that are merged by key (Kubernetes API: `patchMergeKey`, `listMapKey`)."""
-SETS = ("finalizers", "podCIDRs")
-"""Lists of the built-in kinds that are sets."""
+UNKNOWN: Schema = {}
+"""The schema of what no schema tells of: maps are merged, lists are replaced."""
 
 
-def list_kind(schema: Schema | None, name: str, entries: list[Any]) -> tuple[str, tuple[str, ...]]:
-    """Return how a list is merged: `map` with its keys, `set`, or `atomic`."""
-    if schema and "x-kubernetes-list-type" in schema:
-        return schema["x-kubernetes-list-type"], tuple(schema.get("x-kubernetes-list-map-keys", ()))
-    if name in SETS and all(isinstance(each, str) for each in entries):
-        return "set", ()
-    keys = KEYED_LISTS.get(name, ())
-    if schema is None and keys and all(isinstance(each, dict) and keys[0] in each for each in entries):
-        return "map", keys
-    return "atomic", ()
+def map_keys(schema: Schema) -> Sequence[str]:
+    """Return the keys by which a list's entries are merged; none for lists of other kinds."""
+    return schema.get("x-kubernetes-list-map-keys", ()) if schema.get("x-kubernetes-list-type") == "map" else ()
 
 
-def entry_key(entry: Any, keys: tuple[str, ...]) -> str:
-    """Return the path element of a keyed list's entry."""
-    return "k:" + json.dumps({key: entry[key] for key in keys if key in entry}, separators=(",", ":"), sort_keys=True)
+def is_set(schema: Schema) -> bool:
+    """True for a list whose members are merged by value."""
+    return schema.get("x-kubernetes-list-type") == "set"
+
+
+def entry_key(entry: Any, keys: Sequence[str], items: Schema) -> str:
+    """Return the path element of a keyed list's entry; a key that is absent counts with its default."""
+    known = items.get("properties", UNKNOWN)
+    found = {key: entry.get(key, known.get(key, UNKNOWN).get("default")) for key in sorted(keys)}
+    present = {key: value for key, value in found.items() if value is not None}
+    return "k:" + json.dumps(present, separators=(",", ":"))
 
 
 def value_key(value: Any) -> str:
@@ -52,54 +40,48 @@ def value_key(value: Any) -> str:
     return "v:" + json.dumps(value, separators=(",", ":"))
 
 
-def property_schema(schema: Schema | None, name: str) -> Schema | None:
-    """Return the schema of one property, or None where there is none."""
-    if not schema:
-        return None
-    found = schema.get("properties", {}).get(name)
-    if found is None and isinstance(schema.get("additionalProperties"), dict):
-        found = schema["additionalProperties"]
-    return found or {}
+def property_schema(schema: Schema, name: str) -> Schema:
+    """Return the schema of one property."""
+    found = schema.get("properties", UNKNOWN).get(name, schema.get("additionalProperties"))
+    return found if isinstance(found, dict) else UNKNOWN
 
 
-def leaves(value: Any, schema: Schema | None, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+def leaves(value: Any, schema: Schema, path: Path = ()) -> Iterator[tuple[Path, Any]]:
     """Yield every owned path of a value with what stands there."""
-    if isinstance(value, dict) and value and not (schema and schema.get("x-kubernetes-map-type") == "atomic"):
+    if isinstance(value, dict) and value and schema.get("x-kubernetes-map-type") != "atomic":
         for name, each in value.items():
             yield from leaves(each, property_schema(schema, name), (*path, f"f:{name}"))
-        return
-    if isinstance(value, list) and value and path:
-        kind, keys = list_kind(schema, path[-1][2:], value)
-        if kind == "map":
-            for each in value:
-                inner = (*path, entry_key(each, keys))
-                yield (*inner, "."), None
-                yield from leaves(each, (schema or {}).get("items") if schema else None, inner)
-            return
-        if kind == "set":
-            for each in value:
-                yield (*path, value_key(each)), each
-            return
-    yield path, value
+    elif isinstance(value, list) and value and (keys := map_keys(schema)):
+        items = schema.get("items", UNKNOWN)
+        for each in value:
+            inner = (*path, entry_key(each, keys, items))
+            yield (*inner, "."), None
+            yield from leaves(each, items, inner)
+    elif isinstance(value, list) and value and is_set(schema):
+        for each in value:
+            yield (*path, value_key(each)), each
+    else:
+        yield path, value
 
 
-def fields_of(document: dict[str, Any], schema: Schema | None) -> dict[Path, Any]:
+def fields_of(document: dict[str, Any], schema: Schema) -> dict[Path, Any]:
     """Return the paths that a manager of this document owns; what names the object belongs to nobody."""
-    return {path: value for path, value in leaves(document, schema) if path and not is_system(path)}
+    found: dict[Path, Any] = {}
+    for name, value in document.items():
+        if name == "metadata":
+            value = {key: each for key, each in value.items() if key not in SYSTEM}
+        if name not in ("apiVersion", "kind") and not (name == "metadata" and not value):
+            found.update(leaves(value, property_schema(schema, name), (f"f:{name}",)))
+    return found
 
 
 SYSTEM = frozenset(
-    ("f:metadata", f"f:{name}")
-    for name in (
+    (
         "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields",
         "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generateName",
     )
 )  # fmt: skip
-
-
-def is_system(path: Path) -> bool:
-    """True for what the API server itself sets."""
-    return path[0] in ("f:apiVersion", "f:kind") or path[:2] in SYSTEM
+"""The metadata that names an object or is set by the API server."""
 
 
 def to_trie(paths: Iterable[Path]) -> dict[str, Any]:
@@ -121,31 +103,43 @@ def from_trie(trie: dict[str, Any], path: Path = ()) -> Iterator[Path]:
             yield (*path, part)
 
 
-def remove(value: Any, path: Path, drop_empty: bool = True) -> None:
-    """Remove what stands at a path, and the maps that become empty by it."""
+def is_key(path: Path) -> bool:
+    """True for a field that is a key of the list entry it stands in: it goes only with the whole entry."""
+    return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
+
+
+def remove(value: Any, path: Path, schema: Schema) -> None:
+    """Remove what stands at a path, and the maps and lists that become empty by it."""
     head, rest = path[0], path[1:]
     if head.startswith("f:") and isinstance(value, dict) and head[2:] in value:
         name = head[2:]
-        if not rest:
-            del value[name]
-            return
-        remove(value[name], rest, drop_empty)
-        if drop_empty and value[name] in ({}, []):
+        if rest:
+            remove(value[name], rest, property_schema(schema, name))
+        if not rest or value[name] in ({}, []):
             del value[name]
     elif isinstance(value, list):
-        _remove_entry(value, head, rest, drop_empty)
+        _remove_entry(value, head, rest, schema)
 
 
-def _remove_entry(entries: list[Any], head: str, rest: Path, drop_empty: bool) -> None:
-    matches: Callable[[Any], bool]
-    if head.startswith("v:"):
-        wanted = json.loads(head[2:])
-        matches = lambda each: each == wanted  # noqa: E731 - one of two ways to find the entry
-    else:
-        keys = json.loads(head[2:])
-        matches = lambda each: isinstance(each, dict) and all(each.get(k) == v for k, v in keys.items())  # noqa: E731
-    for entry in [each for each in entries if matches(each)]:
-        if not rest or rest == (".",):
+def _remove_entry(entries: list[Any], head: str, rest: Path, schema: Schema) -> None:
+    items, keys = schema.get("items", UNKNOWN), map_keys(schema)
+    part: Callable[[Any], str] = (lambda each: entry_key(each, keys, items)) if keys else value_key
+    for entry in [each for each in entries if part(each) == head]:
+        if rest in ((), (".",)):
             entries.remove(entry)
         else:
-            remove(entry, rest, drop_empty)
+            remove(entry, rest, items)
+
+
+def dotted(path: Path) -> str:
+    """Return a path as Kubernetes shows it: `.spec.containers[name="a"].image`."""
+    parts = []
+    for part in path:
+        if part.startswith("f:"):
+            parts.append(f".{part[2:]}")
+        elif part.startswith("k:"):
+            keys = json.loads(part[2:])
+            parts.append("[" + ",".join(f"{key}={json.dumps(value)}" for key, value in keys.items()) + "]")
+        elif part.startswith("v:"):
+            parts.append(f"[={part[2:]}]")
+    return "".join(parts)

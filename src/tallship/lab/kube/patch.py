@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
+from tallship.lab.kube.documents import copied
 from tallship.lab.kube.errors import RefusedRequest
-from tallship.lab.kube.fields import KEYED_LISTS, SETS
+from tallship.lab.kube.fields import Schema, is_set, map_keys, property_schema
 
 
 def merge_patch(value: Any, change: Any) -> Any:
     """Return the value after a merge patch: null removes, lists are replaced."""
     if not isinstance(change, dict):
-        return copy.deepcopy(change)
+        return copied(change)
     result = dict(value) if isinstance(value, dict) else {}
     for name, each in change.items():
         if each is None:
@@ -22,39 +22,53 @@ def merge_patch(value: Any, change: Any) -> Any:
     return result
 
 
-def strategic_patch(value: Any, change: Any, name: str = "") -> Any:
-    """Return the value after a strategic merge patch, as for the built-in kinds: keyed lists are merged by key."""
+def strategic_patch(value: Any, change: Any, schema: Schema) -> Any:
+    """Return the value after a strategic merge patch: keyed lists are merged by their first key, sets by value."""
     if isinstance(change, dict):
-        if change.get("$patch") == "replace":
-            return {key: copy.deepcopy(each) for key, each in change.items() if key != "$patch"}
-        result = dict(value) if isinstance(value, dict) else {}
-        for key, each in change.items():
-            if key.startswith("$"):
-                continue
-            if each is None:
-                result.pop(key, None)
-            else:
-                result[key] = strategic_patch(result.get(key), each, key)
-        return result
-    if isinstance(change, list) and isinstance(value, list):
-        if name in SETS:
-            return value + [each for each in change if each not in value]
-        if name in KEYED_LISTS:
-            return _merge_keyed(value, change, KEYED_LISTS[name])
-    return copy.deepcopy(change)
+        return _strategic_map(value if isinstance(value, dict) else {}, change, schema)
+    if isinstance(change, list):
+        there = value if isinstance(value, list) else []
+        if is_set(schema):
+            return there + [each for each in change if each not in there]
+        if map_keys(schema):
+            return _strategic_list(there, change, schema)
+    return copied(change)
 
 
-def _merge_keyed(value: list[Any], change: list[Any], keys: tuple[str, ...]) -> list[Any]:
-    result = list(value)
-    for each in change:
-        place = next((n for n, old in enumerate(result) if all(old.get(k) == each.get(k) for k in keys)), None)
-        if each.get("$patch") == "delete":
-            if place is not None:
-                del result[place]
-        elif place is None:
-            result.append(copy.deepcopy(each))
+def _strategic_map(value: dict[str, Any], change: dict[str, Any], schema: Schema) -> dict[str, Any]:
+    if change.get("$patch") == "replace":
+        return {key: copied(each) for key, each in change.items() if key != "$patch"}
+    if change.get("$patch") == "delete":
+        return {}
+    keep = change.get("$retainKeys")
+    result = {key: each for key, each in value.items() if keep is None or key in keep}
+    for key, each in change.items():
+        if key.startswith("$deleteFromPrimitiveList/"):
+            name = key.partition("/")[2]
+            result[name] = [old for old in result.get(name, []) if old not in each]
+        elif key.startswith("$"):
+            continue  # $setElementOrder and the like tell of order only
+        elif each is None:
+            result.pop(key, None)
         else:
-            result[place] = strategic_patch(result[place], each)
+            result[key] = strategic_patch(result.get(key), each, property_schema(schema, key))
+    return result
+
+
+def _strategic_list(value: list[Any], change: list[Any], schema: Schema) -> list[Any]:
+    key, items = map_keys(schema)[0], schema.get("items", {})
+    directives = [each.get("$patch") for each in change]
+    if "replace" in directives:
+        return [copied(each) for each in change if "$patch" not in each]
+    result = list(value)
+    for each, directive in zip(change, directives, strict=True):
+        place = next((n for n, old in enumerate(result) if old.get(key) == each.get(key)), None)
+        if directive == "delete":
+            result = [old for old in result if old.get(key) != each.get(key)]
+        elif place is None:
+            result.append(strategic_patch({}, each, items))
+        else:
+            result[place] = strategic_patch(result[place], each, items)
     return result
 
 
@@ -62,7 +76,7 @@ def json_patch(value: Any, operations: Any) -> Any:
     """Return the value after a JSON patch; raises RefusedRequest when an operation cannot be done."""
     if not isinstance(operations, list):
         raise RefusedRequest("BadRequest", "a JSON patch is a list of operations")
-    result = copy.deepcopy(value)
+    result = copied(value)
     for operation in operations:
         try:
             result = _operate(result, operation)
@@ -77,7 +91,7 @@ def _operate(value: Any, operation: dict[str, Any]) -> Any:
     kind, path = operation["op"], _pointer(operation["path"])
     if kind in ("move", "copy"):
         source = _pointer(operation["from"])
-        moved = copy.deepcopy(_find(value, source))
+        moved = copied(_find(value, source))
         if kind == "move":
             _remove(value, source)
         return _add(value, path, moved)
@@ -104,8 +118,14 @@ def _pointer(text: str) -> list[str]:
 
 def _find(value: Any, path: list[str]) -> Any:
     for part in path:
-        value = value[int(part)] if isinstance(value, list) else value[part]
+        value = value[_index(part)] if isinstance(value, list) else value[part]
     return value
+
+
+def _index(text: str) -> int:
+    if not text.isdigit():
+        raise IndexError(f"unable to access invalid index: {text}")
+    return int(text)
 
 
 def _add(value: Any, path: list[str], new: Any) -> Any:
@@ -113,7 +133,10 @@ def _add(value: Any, path: list[str], new: Any) -> Any:
         return new
     place = _find(value, path[:-1])
     if isinstance(place, list):
-        place.insert(len(place) if path[-1] == "-" else int(path[-1]), new)
+        number = len(place) if path[-1] == "-" else _index(path[-1])
+        if number > len(place):
+            raise IndexError(f"unable to access invalid index: {number}")
+        place.insert(number, new)
     else:
         place[path[-1]] = new
     return value
@@ -122,6 +145,6 @@ def _add(value: Any, path: list[str], new: Any) -> Any:
 def _remove(value: Any, path: list[str]) -> None:
     place = _find(value, path[:-1])
     if isinstance(place, list):
-        del place[int(path[-1])]
+        del place[_index(path[-1])]
     else:
         del place[path[-1]]

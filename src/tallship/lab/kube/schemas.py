@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 CLUSTERCTL_LABEL = "clusterctl.cluster.x-k8s.io"
+_TALOS = {f"cluster.x-k8s.io/{contract}": "v1alpha3" for contract in ("v1alpha3", "v1alpha4", "v1beta1")}
 CONTRACTS = {
     "infrastructure.cluster.x-k8s.io": {"cluster.x-k8s.io/v1beta1": "v1beta1"},
-    "bootstrap.cluster.x-k8s.io": {"cluster.x-k8s.io/v1beta1": "v1alpha3"},
-    "controlplane.cluster.x-k8s.io": {"cluster.x-k8s.io/v1beta1": "v1alpha3"},
+    "bootstrap.cluster.x-k8s.io": _TALOS,
+    "controlplane.cluster.x-k8s.io": _TALOS,
     "cluster.x-k8s.io": {"cluster.x-k8s.io/v1beta1": "v1beta1"},
 }
 """Which version of a group speaks which contract; the providers' release files carry these labels."""

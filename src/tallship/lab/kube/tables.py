@@ -13,46 +13,40 @@ Document = dict[str, Any]
 Cells = Callable[[Document, datetime], list[Any]]
 
 
-def table(resource: Resource, objects: Sequence[Document], revision: str, now: datetime) -> Document:
-    """Return a meta.k8s.io/v1 Table."""
-    columns, cells = _layout(resource)
-    rows = [
-        {
-            "cells": cells(each, now),
-            "object": {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": each["metadata"]},
-        }
-        for each in objects
-    ]
-    return {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": revision},
-        "columnDefinitions": columns,
-        "rows": rows,
-    }
+def table(
+    resource: Resource, objects: Sequence[Document], metadata: Document, now: datetime, included: str = "Metadata"
+) -> Document:
+    """Return a meta.k8s.io/v1 Table; `included` is how much of each object a row carries: None, Metadata, Object."""
+    columns, cells = _custom(resource) if resource.is_custom else _built_in(resource.kind)
+    rows = []
+    for each in objects:
+        row: Document = {"cells": cells(each, now)}
+        if included == "Object":
+            row["object"] = each
+        elif included != "None":
+            partial = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": each["metadata"]}
+            row["object"] = partial
+        rows.append(row)
+    kind = {"kind": "Table", "apiVersion": "meta.k8s.io/v1"}
+    return {**kind, "metadata": metadata, "columnDefinitions": columns, "rows": rows}
 
 
-def _layout(resource: Resource) -> tuple[list[Document], Cells]:
-    if resource.schema is not None:
-        return _custom(resource)
-    names, cells = BUILT_IN.get(resource.kind, (("Name", "Age"), _name_and_age))
+def _built_in(kind: str) -> tuple[list[Document], Cells]:
+    names, cells = BUILT_IN.get(kind, (("Name", "Age"), _name_and_age))
     return [_column(name, 1 if name.endswith("+") else 0) for name in names], cells
 
 
 def _custom(resource: Resource) -> tuple[list[Document], Cells]:
+    told = resource.columns or ({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},)
     columns = [_column("Name")]
-    for each in resource.columns:
-        kind = "date" if each["type"] == "date" else each["type"]
-        columns.append({**_column(each["name"], each.get("priority", 0)), "type": "string" if kind == "date" else kind})
-    if not resource.columns:
-        columns.append(_column("Age"))
+    columns += [{**_column(each["name"], each.get("priority", 0)), "type": each["type"]} for each in told]
 
     def cells(item: Document, now: datetime) -> list[Any]:
         found = [item["metadata"]["name"]]
-        for each in resource.columns:
+        for each in told:
             value = json_path(item, each["jsonPath"])
             found.append(age(str(value), now) if each["type"] == "date" and value else value)
-        return found if resource.columns else [*found, age(item["metadata"]["creationTimestamp"], now)]
+        return found
 
     return columns, cells
 

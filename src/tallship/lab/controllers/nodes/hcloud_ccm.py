@@ -163,7 +163,7 @@ class HcloudCcm:
 
     async def _label(self, node: Object, server: dict[str, Any], addresses: list[Object]) -> None:
         node = copy_json(node)
-        node["status"]["addresses"] = addresses
+        node.setdefault("status", {})["addresses"] = addresses
         node = await self._client.update(node, "status")
         # 1.29.2 reads zone and region from `datacenter`, which the API no longer sends: those labels stay away.
         kind = server["server_type"]["name"]
@@ -212,8 +212,8 @@ class HcloudCcm:
         if condition(node, "NetworkUnavailable").get("status") != "False":
             node = copy_json(node)
             made = ("False", "RouteCreated", "RouteController created a route")
-            node["status"]["conditions"] = with_condition(
-                self._clock, node["status"].get("conditions", []), "NetworkUnavailable", *made
+            node.setdefault("status", {})["conditions"] = with_condition(
+                self._clock, node.setdefault("status", {}).get("conditions", []), "NetworkUnavailable", *made
             )
             self._mirror.put(await self._client.update(node, "status"))
 
@@ -279,5 +279,5 @@ def _uninitialized(node: Object) -> bool:
 
 
 def _internal(node: Object) -> str:
-    addresses = node["status"].get("addresses", [])
+    addresses = node.setdefault("status", {}).get("addresses", [])
     return next((each["address"] for each in addresses if each["type"] == "InternalIP"), "")

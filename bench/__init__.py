@@ -1,0 +1,1 @@
+"""What the tool costs in time and in calls. Figures, not tests: nothing fails because a machine is slow."""
