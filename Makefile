@@ -10,7 +10,7 @@ options := --file $(FILE) $(if $(LAB),--lab) \
 	$(if $(KUBERNETES_VERSION),--set kubernetes.version=$(KUBERNETES_VERSION))
 ready := $(VENV)/.ready
 
-STEPS := image kind-create capi-init secret apply wait-cp kubeconfig talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
+STEPS := image kind-create capi-init secret apply kubeconfig pull-cilium wait-cp talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
 	firewall firewall-apply health-checks
 
 .PHONY: help demo test check fmt golden bench proto lock setup bootstrap status plan $(STEPS)

@@ -10,9 +10,11 @@ LAB = Path(__file__).parents[1] / "src/tallship/lab"
 TABLES = {
     "Hetzner": "hetzner/times.py",
     "Talos": "talos/durations.py",
+    "pulls": "pulls.py",
     "nodes": "controllers/nodes/durations.py",
     "programs": "programs/times.py",
     "rescue": "rescue.py",
+    "CAPI": "controllers/core/cluster.py",
     "CAPH": "controllers/caph/machine.py",
     "CACPPT": "controllers/cacppt/control_plane.py",
 }

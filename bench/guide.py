@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest import mock
 
-from tallship.engine import Flow, Seen, State, Step
+from tallship.engine import Flow, Seen, Step
 from tallship.env import Env
+from tallship.ops import nudges
 from tallship.ops.access import KubeconfigWritten, TalosconfigWritten
 from tallship.ops.addons import CiliumInstalled, HetznerCcmInstalled, TalosCcmInstalled
-from tallship.ops.cluster import CLUSTER, ClusterApplied, ControlPlaneInitialized
+from tallship.ops.cluster import ClusterApplied, ControlPlaneInitialized
 from tallship.ops.firewall import FirewallApplied, FirewallMatches
 from tallship.ops.health import HealthChecksApplied
 from tallship.ops.image import ImageExists
@@ -46,36 +47,27 @@ ORDER: tuple[type[Step[Env]], ...] = (
 )
 
 
-class ClusterAppliedAndTold(ClusterApplied):
-    """The same, and Cluster API is told that the control plane is there now.
+class ClusterAppliedUntold(ClusterApplied):
+    """The same, and nobody tells Cluster API that the control plane is there now.
 
     Cluster API v1.10 looks again after 30 s when a reference of the Cluster leads nowhere. It is our correction, not
-    the guide, that applies the control plane later: this order shows what remains when that wait does not count.
+    the guide, that applies the control plane later: the order that is told shows what remains without that wait.
     """
 
     def act(self, env: Env, seen: Seen) -> None:
-        """Apply, then touch the Cluster."""
-        super().act(env, seen)
-        if "TalosControlPlane" in seen.change:
-            told = {"metadata": {"annotations": {"tallship.dev/bench": "control-plane"}}}
-            env.home.patch(*CLUSTER, env.spec.name, "default", told)
+        """Apply, and no more."""
+        with mock.patch.object(nudges, "tell"):
+            super().act(env, seen)
 
 
 def flow(*, told: bool = False) -> Flow[Env]:
     """Return the guide's steps, one after another, each watching; with `told` without the wait of our correction."""
-    order = [ClusterAppliedAndTold if told and step is ClusterApplied else step for step in ORDER]
+    order = [ClusterAppliedUntold if not told and step is ClusterApplied else step for step in ORDER]
     return tuple(type(step.__name__, (step,), {"interval": WATCH})() for step in order)
 
 
 @contextmanager
 def without_nudges() -> Iterator[None]:
-    """Leave CAPH to its own polls."""
-
-    def only_wait(_env: Env, _events: list[str], detail: str) -> Seen:
-        return Seen(State.WORKING, detail)
-
-    with (
-        mock.patch("tallship.ops.cluster.nudge_seen", only_wait),
-        mock.patch("tallship.ops.nodes.nudge_seen", only_wait),
-    ):
+    """Leave the controllers to their own polls."""
+    with mock.patch.object(nudges.News, "untold", ()):
         yield

@@ -10,6 +10,7 @@ from tallship.ops.cluster import ClusterApplied, ControlPlaneInitialized
 from tallship.ops.firewall import FirewallApplied, FirewallMatches
 from tallship.ops.health import HealthChecksApplied
 from tallship.ops.image import ImageExists
+from tallship.ops.images_ahead import CiliumPulled
 from tallship.ops.management import ManagementRunning, ProvidersInstalled
 from tallship.ops.nodes import NodesReady
 from tallship.ops.preflight import Preflight
@@ -25,8 +26,8 @@ UP: Flow[Env] = (
         )
     ),
     ClusterApplied(),
-    ControlPlaneInitialized(),
     KubeconfigWritten(),
+    Lanes(((ControlPlaneInitialized(),), (CiliumPulled(),))),
     TalosconfigWritten(),
     Lanes(((CiliumInstalled(),), (HetznerCcmInstalled(),), (TalosCcmInstalled(),))),
     NodesReady(),

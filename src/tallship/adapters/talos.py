@@ -15,7 +15,7 @@ from grpclib.client import Channel
 
 from tallship.adapters.talos_channel import Access, Channels, failure, translated
 from tallship.errors import ApiError
-from tallship.talosproto import machine_pb2, state_pb2
+from tallship.talosproto import common_pb2, machine_pb2, state_pb2
 from tallship.talosproto.machine_grpc import MachineServiceStub
 from tallship.talosproto.state_grpc import StateStub
 
@@ -23,6 +23,9 @@ Found = TypeVar("Found", covariant=True)
 
 MACHINE_STATUS = ("runtime", "MachineStatuses.runtime.talos.dev", "machine")
 """Namespace, type and id of the resource that tells a machine's stage (Talos v1.12)."""
+
+PULL_SECONDS = 60.0
+"""How long pulling one image may take."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,8 @@ class _Call(Generic[Found]):
     stub: Callable[[Channel], Any]
     request: object
     read: Callable[[Any], Found]
+    timeout: float | None = None
+    """Seconds, where it is not that of all calls."""
 
 
 class Talos:
@@ -147,6 +152,21 @@ class Talos:
         request = state_pb2.GetRequest(namespace=namespace, type=kind, id=name)
         return self._ask_all(nodes, _Call("Get", StateStub, request, _stage))
 
+    def images(self, nodes: Iterable[str]) -> dict[str, set[str] | ApiError]:
+        """Return the names of the images that each node has for the kubelet's containers."""
+        request = machine_pb2.ImageListRequest(namespace=common_pb2.NS_CRI)
+        call = _Call("ImageList", MachineServiceStub, request, lambda replies: {each.name for each in replies})
+        return self._ask_all(nodes, call)
+
+    def pull_image(self, nodes: Iterable[str], reference: str) -> dict[str, ApiError | None]:
+        """Pull an image for the kubelet's containers on each node; returns the error of those where that failed.
+
+        A pull may take `PULL_SECONDS`.
+        """
+        request = machine_pb2.ImagePullRequest(namespace=common_pb2.NS_CRI, reference=reference)
+        call = _Call("ImagePull", MachineServiceStub, request, lambda reply: None, PULL_SECONDS)
+        return self._ask_all(nodes, call)
+
     def members(self, node: str) -> list[Member]:
         """Return etcd's members as the node sees them. Raises ApiError."""
         request = machine_pb2.EtcdMemberListRequest()
@@ -173,7 +193,8 @@ class Talos:
     async def _answer(self, channels: Channels, node: str, call: _Call[Found]) -> Found | ApiError:
         async def send(channel: Channel) -> Any:
             metadata = {"node": node, "client": "tallship"}
-            return await getattr(call.stub(channel), call.name)(call.request, timeout=self._timeout, metadata=metadata)
+            timeout = self._timeout if call.timeout is None else call.timeout
+            return await getattr(call.stub(channel), call.name)(call.request, timeout=timeout, metadata=metadata)
 
         self.calls[call.name] += 1
         try:

@@ -96,6 +96,13 @@ def values(component: str, spec: Spec) -> Values:
     return merged(_OWN[component](spec), addon(component, spec).values)
 
 
+def cilium_image(spec: Spec) -> str:
+    """Return the image of Cilium's agent, as the chart puts it together; its digest is left out."""
+    image = values("cilium", spec).get("image") or {}
+    repository = image.get("repository", "quay.io/cilium/cilium")
+    return str(image.get("override") or f"{repository}:{image.get('tag') or f'v{spec.addons.cilium.version}'}")
+
+
 def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Values:
     """Return both as one, as Helm merges values: mappings by key, everything else as a whole, `theirs` first."""
     result = dict(ours)

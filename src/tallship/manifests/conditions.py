@@ -13,6 +13,7 @@ from tallship.versions import PROVIDERS
 
 __all__ = [
     "Release",
+    "bootstrapped",
     "deployment_available",
     "find_condition",
     "infrastructure_ready",
@@ -88,6 +89,11 @@ def with_live_endpoint(wanted: dict[str, Any], hetzner_cluster: Document) -> dic
 def initialized(control_plane: Document) -> bool:
     """True when the control plane's API has answered; Ready comes only with the network of the pods."""
     return bool(_status(control_plane).get("initialized"))
+
+
+def bootstrapped(control_plane: Document) -> bool:
+    """True when etcd was begun on one of its machines."""
+    return bool(_status(control_plane).get("bootstrapped"))
 
 
 def machines(found: Sequence[Document], servers: Sequence[Document]) -> str:

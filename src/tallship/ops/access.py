@@ -8,8 +8,9 @@ from pathlib import Path
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.manifests import access
-from tallship.ops.cluster import MACHINE, has_providers, load_balancer_address
+from tallship.ops.cluster import find_control_plane, has_providers, load_balancer_address
 from tallship.ops.files import is_private, put_private
+from tallship.ops.kinds import MACHINE
 
 RENEW_DAYS = 30
 """A client certificate with fewer days left is fetched anew."""
@@ -25,7 +26,9 @@ class KubeconfigWritten(Step[Env]):
         """Compare the file with the Secret that the control plane provider keeps."""
         text = stored(env, env.spec.names.kubeconfig_secret, "value")
         if text is None:
-            return Seen(State.BLOCKED, "needs `wait-cp` first")
+            if has_providers(env) and find_control_plane(env) is not None:
+                return Seen(State.WORKING, "waiting for the control plane provider to make it")
+            return Seen(State.BLOCKED, "needs `apply` first")
         return _see(env.kubeconfig, "kubeconfig", text, env)
 
     def act(self, env: Env, seen: Seen) -> None:

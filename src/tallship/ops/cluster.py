@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from tallship.adapters import reach
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError
-from tallship.manifests import cluster, conditions
+from tallship.manifests import access, cluster, conditions
+from tallship.ops import nudges
+from tallship.ops.kinds import CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
 from tallship.ops.objects import equals_stored, find
 
 Document = dict[str, Any]
 
-NUDGE = "tallship.dev/nudge"
-TELL = "tell CAPH: "
-NUDGES = 50
-"""How many events the annotation remembers."""
+TALOS_PORT = 50000
 
 
 class ClusterApplied(Step[Env]):
@@ -42,8 +42,7 @@ class ClusterApplied(Step[Env]):
         if "TalosControlPlane" in seen.change:
             env.home.apply(control_plane(env, load_balancer_address(env)))
             # Cluster API v1.10 looks again only after 30 s when a Cluster's control plane was not there.
-            change = {"metadata": {"annotations": {NUDGE: "control-plane"}}}
-            env.home.patch(*CLUSTER, env.spec.name, "default", change)
+            nudges.tell(env, Seen(State.MISSING, change="tell CAPI: control-plane"))
             return
         for document in infrastructure(env):
             env.home.apply(document)
@@ -82,42 +81,44 @@ class ControlPlaneInitialized(Step[Env]):
         """Read the control plane's status; a server that runs unseen is a reason to nudge CAPH."""
         if not has_providers(env):
             return Seen(State.BLOCKED, "needs `capi-init` first")
-        live = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+        live = find_control_plane(env)
         if live is None:
             return Seen(State.BLOCKED, "needs `apply` first")
         if conditions.initialized(live):
             return Seen(State.READY)
-        machines = env.home.list(*HCLOUD_MACHINE, "default")
-        summary = conditions.machines(env.home.list(*MACHINE, "default"), machines)
-        unseen = self._running_unseen(env, machines)
-        return nudge_seen(env, [f"running-{number}" for number in unseen], summary)
+        found, servers = env.home.list(*MACHINE, "default"), env.home.list(*HCLOUD_MACHINE, "default")
+        return nudges.see(
+            conditions.machines(found, servers),
+            nudges.News("CAPH", find_hetzner_cluster(env), self._running_unseen(env, servers)),
+            nudges.News("CACPPT", live, self._answering_unseen(env, live, found)),
+        )
 
     def act(self, env: Env, seen: Seen) -> None:
-        """Touch the HetznerCluster once for the event."""
-        nudge(env, seen)
+        """Tell the controller of the event."""
+        nudges.tell(env, seen)
 
     def explain(self, env: Env) -> list[str]:
         """Return what the controllers say of the control plane and of each machine."""
-        live = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+        live = find_control_plane(env)
         objects = [live] if live else []
         objects += env.home.list(*HCLOUD_MACHINE, "default") + env.home.list(*TALOS_CONFIG, "default")
         return [line for each in objects for line in conditions.why_not_ready(each)]
 
-    def _running_unseen(self, env: Env, machines: list[Document]) -> list[int]:
-        """Return the ids of servers that run while CAPH still waits for its next poll."""
-        waiting = {each["metadata"]["name"] for each in machines if not each.get("status", {}).get("ready")}
+    def _running_unseen(self, env: Env, servers: list[Document]) -> list[str]:
+        """Return an event for each server that runs while CAPH still waits for its next poll."""
+        waiting = {each["metadata"]["name"] for each in servers if not each.get("status", {}).get("ready")}
         if not waiting:
             return []
-        servers = env.hetzner.list_servers(env.spec.names.owned_by_caph)
-        return sorted(each.id for each in servers if each.name in waiting and each.status == "running")
+        found = env.hetzner.list_servers(env.spec.names.owned_by_caph)
+        return [f"running-{each.id}" for each in found if each.name in waiting and each.status == "running"]
 
-
-CLUSTER = ("cluster.x-k8s.io/v1beta1", "Cluster")
-MACHINE = ("cluster.x-k8s.io/v1beta1", "Machine")
-HETZNER_CLUSTER = ("infrastructure.cluster.x-k8s.io/v1beta1", "HetznerCluster")
-HCLOUD_MACHINE = ("infrastructure.cluster.x-k8s.io/v1beta1", "HCloudMachine")
-TALOS_CONFIG = ("bootstrap.cluster.x-k8s.io/v1alpha3", "TalosConfig")
-CONTROL_PLANE = ("controlplane.cluster.x-k8s.io/v1alpha3", "TalosControlPlane")
+    def _answering_unseen(self, env: Env, live: Document, machines: list[Document]) -> list[str]:
+        """Return an event for what answers and CACPPT still waits for: Talos on each machine, then the API server."""
+        if conditions.bootstrapped(live):
+            return ["api-server"] if env.kubeconfig.exists() and env.workload.is_up() else []
+        addresses = access.node_addresses(machines).external
+        answering = reach.listening(addresses, TALOS_PORT)
+        return [f"talos-{each}" for each in addresses if each in answering]
 
 
 def has_providers(env: Env) -> bool:
@@ -133,6 +134,11 @@ def has_providers(env: Env) -> bool:
             return False
         raise
     return True
+
+
+def find_control_plane(env: Env) -> Document | None:
+    """Return the live TalosControlPlane, or None."""
+    return env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
 
 
 def find_hetzner_cluster(env: Env) -> Document | None:
@@ -158,25 +164,3 @@ def control_plane(env: Env, address: str) -> Document:
     wanted = cluster.control_plane(env.spec, address)
     live = find(env.home, wanted)
     return conditions.with_stored_patches(live, wanted) if live else wanted
-
-
-def nudge_seen(env: Env, events: list[str], detail: str) -> Seen:
-    """Return MISSING with the nudge for events that CAPH has not been told of, else WORKING."""
-    live = find_hetzner_cluster(env) if events else None
-    new = [event for event in events if live is not None and event not in _told(live)]
-    return Seen(State.MISSING, detail, change=f"{TELL}{' '.join(new)}") if new else Seen(State.WORKING, detail)
-
-
-def nudge(env: Env, seen: Seen) -> None:
-    """Change one annotation of the HetznerCluster: CAPH looks at it and at all its machines at once.
-
-    The annotation names every event so far, so each is told once.
-    """
-    live = find_hetzner_cluster(env)
-    events = [*(_told(live) if live else []), *seen.change.removeprefix(TELL).split()]
-    change = {"metadata": {"annotations": {NUDGE: " ".join(events[-NUDGES:])}}}
-    env.home.patch(*HETZNER_CLUSTER, env.spec.name, "default", change)
-
-
-def _told(live: Document) -> list[str]:
-    return str((live["metadata"].get("annotations") or {}).get(NUDGE, "")).split()

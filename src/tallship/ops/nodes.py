@@ -9,7 +9,8 @@ from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
 from tallship.manifests import conditions
-from tallship.ops.cluster import find_hetzner_cluster, nudge, nudge_seen
+from tallship.ops import nudges
+from tallship.ops.cluster import find_hetzner_cluster
 
 Document = dict[str, Any]
 
@@ -29,8 +30,8 @@ class NodesReady(Step[Env]):
         nodes = env.workload.list("v1", "Node")
         live = find_hetzner_cluster(env)
         if live and not conditions.is_true(live, "TargetClusterReady"):
-            told = nudge_seen(env, ["workload-api"], "waiting for CAPH to see the workload API")
-            if told.state is State.MISSING:
+            told = nudges.see("waiting for CAPH to see the API server", nudges.News("CAPH", live, ["api-server"]))
+            if nudges.is_news(told):
                 return told
         wanted = env.spec.control_plane.replicas
         if len(nodes) < wanted:
@@ -45,8 +46,8 @@ class NodesReady(Step[Env]):
         return Seen(State.READY, f"{len(nodes)} nodes, {wanted} etcd members")
 
     def act(self, env: Env, seen: Seen) -> None:
-        """Touch the HetznerCluster once, when the workload API answers."""
-        nudge(env, seen)
+        """Tell CAPH that the workload API answers."""
+        nudges.tell(env, seen)
 
     def explain(self, env: Env) -> list[str]:
         """Return what each node lacks, and the last warnings of the add-ons."""

@@ -7,7 +7,8 @@ from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError, ManyErrors, SetupError, StepFailed, TallshipError
 from tallship.manifests import firewall
-from tallship.ops.cluster import CLUSTER, has_providers
+from tallship.ops.cluster import has_providers
+from tallship.ops.kinds import CLUSTER
 
 MORE_THAN_ONE_HINT = (
     "`--kubeconfig FILE` names the cluster that holds its state; or choose another name in the cluster file"

@@ -11,9 +11,10 @@ from tallship.engine import State
 from tallship.env import Env
 from tallship.errors import ApiError, SetupError, TallshipError
 from tallship.manifests import conditions
-from tallship.ops.cluster import CLUSTER, CONTROL_PLANE, has_providers
+from tallship.ops.cluster import has_providers
 from tallship.ops.cost import Cost, monthly
 from tallship.ops.firewall import FirewallApplied
+from tallship.ops.kinds import CLUSTER, CONTROL_PLANE
 from tallship.ops.nodes import etcd_problems
 
 Document = dict[str, Any]

@@ -67,6 +67,7 @@ class Machine:
     config: dict[str, Any]
     cluster_id: str = "cluster"
     talos_version: str = "v1.12.2"
+    images: list[str] = field(default_factory=list)
     kubelet_may_register: bool = True
     serves_kubernetes: bool = True
     boots: int = 1

@@ -187,3 +187,26 @@ def test_an_error_inside_a_reply_is_an_error(number: int, code: str) -> None:
     error = failure(reply, "10.10.64.2")
     assert error is not None
     assert (error.code, isinstance(error, Unreachable)) == (code, number == 14)
+
+
+def test_an_image_is_pulled_once_and_listed_where_it_is(lab: TalosLab) -> None:
+    lab.boot(1)
+    lab.wait(31)
+    node, talos = lab.private(1), lab.talos()
+    assert talos.images([node]) == {node: set()}
+    began = lab.clock.now()
+    assert lab.clock.run_client(lambda: talos.pull_image([node], "quay.io/cilium/cilium:v1.18.6")) is None
+    taken = lab.clock.now() - began
+    assert taken > 20
+    assert lab.clock.run_client(lambda: talos.pull_image([node], "quay.io/cilium/cilium:v1.18.6")) is None
+    assert lab.clock.now() - began == taken, "what is there is not pulled again"
+    assert talos.images([node]) == {node: {"quay.io/cilium/cilium:v1.18.6"}}
+
+
+def test_a_pull_that_fails_is_told_for_its_node(lab: TalosLab) -> None:
+    lab.boot(1)
+    lab.wait(31)
+    lab.faults.add(Fault("image-pull", {"machine": "k8s-control-plane-1"}))
+    found = lab.talos().pull_image([lab.private(1)], "quay.io/cilium/cilium:v0")[lab.private(1)]
+    assert isinstance(found, ApiError)
+    assert "failed to resolve" in found.message

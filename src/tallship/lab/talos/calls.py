@@ -17,6 +17,7 @@ from grpclib.exceptions import GRPCError
 from tallship.lab.clock import LabClock, timestamp
 from tallship.lab.faults import Faults
 from tallship.lab.kube.api import KubeApi
+from tallship.lab.pulls import pull_seconds
 from tallship.lab.talos import durations
 from tallship.lab.talos.config import secrets
 from tallship.lab.talos.etcd import Etcd, Member
@@ -104,6 +105,24 @@ async def bootstrap(rack: Rack, machine: Machine, request: Message) -> Message:
     machine.change(member=first.id, etcd_at=now + durations.ETCD_START)
     rack.changed()
     return machine_pb2.Bootstrap()
+
+
+async def pull_image(rack: Rack, machine: Machine, request: machine_pb2.ImagePullRequest) -> Message:
+    """Pull an image. The fault `image-pull` (match: machine) makes the registry refuse it.
+
+    Only images for kubelet's containers are remembered. Static Pods that wait for theirs meanwhile come later.
+    """
+    if rack.faults.take("image-pull", machine=machine.hostname) is not None:
+        raise GRPCError(Status.NOT_FOUND, f"failed to resolve reference {request.reference!r}: not found")
+    if request.reference in machine.images:
+        return machine_pb2.ImagePull()
+    began = machine.api_server_at
+    if not machine.record["has_images"] and (began is None or rack.clock.now() < began):
+        machine.change(api_server_takes=durations.API_SERVER_FIRST + durations.SHARED_PULL)
+    await rack.clock.sleep(pull_seconds(request.reference))
+    if request.namespace == common_pb2.NS_CRI:
+        machine.change(images=[*machine.images, request.reference])
+    return machine_pb2.ImagePull()
 
 
 async def etcd_members(rack: Rack, machine: Machine, request: Message) -> Message:
@@ -207,6 +226,13 @@ async def files(rack: Rack, machine: Machine, request: machine_pb2.ListRequest) 
         yield machine_pb2.FileInfo(name=f"{root}/{name}", relative_name=name, is_dir=True, size=4096)
 
 
+async def image_list(rack: Rack, machine: Machine, request: machine_pb2.ImageListRequest) -> AsyncIterator[Message]:
+    """Yield the images for kubelet's containers that were pulled by request; the lab knows no others."""
+    if request.namespace == common_pb2.NS_CRI:
+        for name in machine.images:
+            yield machine_pb2.ImageListResponse(name=name)
+
+
 async def events(rack: Rack, machine: Machine, request: machine_pb2.EventsRequest) -> AsyncIterator[Message]:
     """Yield an empty hello, with `tail_events` what has happened since the boot, and then what happens: nothing."""
     yield machine_pb2.Event()
@@ -273,12 +299,14 @@ UNARY: dict[str, Unary] = {
     "EtcdForfeitLeadership": etcd_forfeit,
     "EtcdLeaveCluster": etcd_leave,
     "EtcdRemoveMemberByID": etcd_remove,
+    "ImagePull": pull_image,
     "Reboot": reboot,
     "Shutdown": shutdown,
     "Get": resource,
 }
 STREAMS: dict[str, Stream] = {
     "List": files,
+    "ImageList": image_list,
     "Events": events,
     "EtcdSnapshot": snapshot,
     "Kubeconfig": kubeconfig,
@@ -286,7 +314,15 @@ STREAMS: dict[str, Stream] = {
     "Logs": service_log,
 }
 CHANGES = frozenset(
-    ("Bootstrap", "EtcdForfeitLeadership", "EtcdLeaveCluster", "EtcdRemoveMemberByID", "Reboot", "Shutdown")
+    (
+        "Bootstrap",
+        "EtcdForfeitLeadership",
+        "EtcdLeaveCluster",
+        "EtcdRemoveMemberByID",
+        "ImagePull",
+        "Reboot",
+        "Shutdown",
+    )
 )
 """Calls that change something."""
 

@@ -37,6 +37,7 @@ def new_record(server: Document, user_data: str, image: Document, old: Document 
         "etcd_at": None,
         "has_left": False,
         "has_images": kept.get("has_images", False),
+        "images": kept.get("images", []),
         "api_server_takes": durations.API_SERVER_AGAIN if kept.get("has_images") else durations.API_SERVER_FIRST,
     }
 
@@ -189,6 +190,11 @@ class Machine:
     def api_server_at(self) -> float | None:
         """When its API server is up, if etcd lets it; None while that is not known."""
         return None if self.etcd_at is None else self.etcd_at + float(self.record["api_server_takes"])
+
+    @property
+    def images(self) -> list[str]:
+        """The images for kubelet's containers that were pulled by request."""
+        return list(self.record["images"])
 
     @property
     def member(self) -> Member | None:

@@ -25,6 +25,9 @@ SOURCE = "cluster-controller"
 _WAITING_FOR_INFRASTRUCTURE = {"status": "False", "reason": "WaitingForInfrastructure", "severity": "Info"}
 _WAITING_FOR_CONTROL_PLANE = {"status": "False", "reason": "WaitingForControlPlane", "severity": "Info"}
 
+EXTERNAL_READY_WAIT = 30.0
+"""Cluster API v1.10: until a Cluster whose reference leads nowhere is looked at again."""
+
 
 class Clusters:
     """Reconciles Clusters."""
@@ -69,7 +72,7 @@ class Clusters:
         if cluster.get("status", {}).get("infrastructureReady"):
             self._remotes.begin((cluster["metadata"]["namespace"], cluster["metadata"]["name"]))
         missing = [ref for ref in ("infrastructureRef", "controlPlaneRef") if self._is_missing(cluster, ref)]
-        return Again(30) if missing else None
+        return Again(EXTERNAL_READY_WAIT) if missing else None
 
     def _is_missing(self, cluster: Object, field: str) -> bool:
         return field in cluster["spec"] and referenced(self._api, cluster, cluster["spec"][field]) is None

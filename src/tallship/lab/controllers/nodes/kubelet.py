@@ -55,6 +55,10 @@ class KubeletHost(Protocol):
     def addresses(self) -> list[str]:
         """Every address of the machine, the public one first."""
 
+    @property
+    def images(self) -> list[str]:
+        """The images that it has before a Pod needs them."""
+
 
 class Kubelet:
     """Keeps one Node true to its machine while the machine is up."""
@@ -97,7 +101,8 @@ class Kubelet:
     async def _register(self) -> Object:
         node = self._node()
         made = await self._client.create({key: node[key] for key in ("apiVersion", "kind", "metadata", "spec")})
-        made["status"] = {**node["status"], "conditions": self._conditions([])}
+        images = [{"names": [each], "sizeBytes": 0} for each in self._host.images]
+        made["status"] = {**node["status"], "images": images, "conditions": self._conditions([])}
         return self._mirror.put(await self._client.update(made, "status"))
 
     def _node(self) -> Object:

@@ -19,6 +19,7 @@ from tallship.lab.controllers.nodes.mirror import (
 )
 from tallship.lab.controllers.patch import copy_json
 from tallship.lab.kubeclient import Object
+from tallship.lab.pulls import pull_seconds
 
 WriteLog = Callable[[str, str, str], None]
 """Sets what `kubectl logs` shows: namespace, Pod, text. Kubelets keep logs, no API object does."""
@@ -129,7 +130,7 @@ class Pods:
     async def _pull_and_start(self, pod: Object) -> float | None:
         since = condition(pod, "PodReadyToStartContainers")["lastTransitionTime"]
         unknown = self._images_to_pull(pod)
-        left = seconds_left(self._clock, since, sum(durations.pull_seconds(image) for image in unknown))
+        left = seconds_left(self._clock, since, sum(pull_seconds(image) for image in unknown))
         if left > 0:
             return left
         if unknown:

@@ -1,0 +1,10 @@
+"""The kinds of Cluster API and its providers that are looked at: API version and kind."""
+
+from __future__ import annotations
+
+CLUSTER = ("cluster.x-k8s.io/v1beta1", "Cluster")
+MACHINE = ("cluster.x-k8s.io/v1beta1", "Machine")
+HETZNER_CLUSTER = ("infrastructure.cluster.x-k8s.io/v1beta1", "HetznerCluster")
+HCLOUD_MACHINE = ("infrastructure.cluster.x-k8s.io/v1beta1", "HCloudMachine")
+TALOS_CONFIG = ("bootstrap.cluster.x-k8s.io/v1alpha3", "TalosConfig")
+CONTROL_PLANE = ("controlplane.cluster.x-k8s.io/v1alpha3", "TalosControlPlane")
