@@ -109,7 +109,7 @@ def test_lab_status_tells_endpoints_and_faults(lab: RealLab) -> None:
     assert "1 faults cleared" in out
 
 
-@pytest.mark.parametrize("words", [("fault",), ("fault", "slow", "--match", "route")])
+@pytest.mark.parametrize("words", [("fault", "no-such"), ("fault", "slow", "--match", "route")])
 def test_fault_without_what_it_needs_is_refused(lab: RealLab, words: tuple[str, ...]) -> None:
     out, err = lab.run("lab", *words, code=2)
     assert out == ""

@@ -142,7 +142,8 @@ def _finish(process: subprocess.Popen[str], argv: Sequence[str], stdin: str, tim
         _stop(process)
         raise
     if process.returncode != 0:
-        raise ProgramError(f"`{what}` failed ({process.returncode})", detail=_tail(err or out))
+        hint = "when its own words name no cause to mend, run the same command again: it goes on from here"
+        raise ProgramError(f"`{what}` {_end(process.returncode)}", detail=_tail(err or out), hint=hint)
     return out
 
 
@@ -158,6 +159,10 @@ def _stop(process: subprocess.Popen[str]) -> str:
         os.killpg(process.pid, signal.SIGKILL)  # with its children, which hold the pipes open
         _, err = process.communicate()
     return err
+
+
+def _end(status: int) -> str:
+    return f"failed ({status})" if status >= 0 else f"was killed ({signal.Signals(-status).name})"
 
 
 def _tail(text: str, lines: int = 8) -> str:

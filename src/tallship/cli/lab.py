@@ -6,7 +6,7 @@ import os
 import shutil
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -15,6 +15,9 @@ from tallship.env import Site, SystemClock
 from tallship.errors import SetupError
 from tallship.lab import daemon
 from tallship.report.answer import current
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 DEFAULT_SPEED = 60.0
 """How many modelled seconds pass in one: machines that need minutes are up in seconds."""
@@ -102,12 +105,12 @@ def fault(
     clear: Flag = False,
     options: Options = DEFAULT,
 ) -> None:
-    """Make something go wrong on purpose, or clear what was set.
+    """Make something go wrong on purpose, or clear what was set. Without a name it lists what can go wrong.
 
     Parameters
     ----------
     name
-        what goes wrong: no-capacity, rate-limit, action-error, slow, reset, locked, server-error, …
+        what goes wrong
     times
         how often; 0 until it is cleared
     match
@@ -117,18 +120,38 @@ def fault(
     clear
         forget the faults of that name, or all of them
     """
-    handle = _running(options)
+    from tallship.lab.faults import KINDS, Fault
+
     answer = current()
     if clear:
-        cleared = handle.clear_faults(name)
+        cleared = _running(options).clear_faults(name)
         answer.data["cleared"] = cleared
         answer.say(f"{cleared} faults cleared")
         return
     if not name:
-        raise SetupError("which fault?", hint="`tallship lab fault --help` names some; `--clear` forgets them")
-    values = {key: float(text) if text.replace(".", "", 1).isdigit() else text for key, text in pairs(value).items()}
-    answer.data["id"] = handle.add_fault(name, pairs(match), values, times)
+        answer.data["faults"] = {known: {"does": kind.does, "where": kind.places} for known, kind in KINDS.items()}
+        answer.say(faults_table())
+        return
+    wanted = Fault(name, pairs(match), {key: _number(text) for key, text in pairs(value).items()}, times)
+    wanted.check()
+    answer.data["id"] = _running(options).add_fault(wanted.name, wanted.match, wanted.values, wanted.times)
     answer.say(f"fault {name} is set" + (f", {times} times" if times else ", until it is cleared"))
+
+
+def faults_table() -> Table:
+    """Return everything that can be made to go wrong, and what it can be matched by."""
+    from tallship.lab.faults import KINDS, PLACES
+    from tallship.report.tables import new_table
+
+    table = new_table("fault", "what happens", "--match", "--value")
+    for name, kind in KINDS.items():
+        facts = dict.fromkeys(fact for place in kind.places for fact in PLACES[place])
+        table.add_row(name, kind.does, " ".join(facts), " ".join(kind.values))
+    return table
+
+
+def _number(text: str) -> float | str:
+    return float(text) if text.replace(".", "", 1).isdigit() else text
 
 
 def site_of_lab(options: Options, folder: Path) -> tuple[Site, SystemClock]:

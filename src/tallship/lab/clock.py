@@ -22,6 +22,9 @@ held_for_client: contextvars.ContextVar[bool] = contextvars.ContextVar("held_for
 """True inside the handling of a request made by a client thread of the shared clock: while such a request sleeps,
 the thread that waits for its answer counts as sleeping too."""
 
+HELD_HEADER = "Tallship-Lab-Held"
+"""Sent with a request that the lab makes of itself to answer one that is held: it is held then too."""
+
 
 class LabClock(Protocol):
     """What every part of the lab may know of time."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from tallship.errors import SetupError
 from tallship.lab.faults import Fault
 from tallship.lab.programs.conversation import Program
 from tallship.lab.programs.routes import routes
@@ -73,9 +74,11 @@ class Control:
     async def _add_fault(self, request: web.Request) -> web.Response:
         try:
             fault = Fault(**await request.json())
+            return web.json_response({"id": self._lab.faults.add(fault)}, status=201)
+        except SetupError as error:
+            raise web.HTTPBadRequest(text=f"{error.message}; {error.hint}\n") from error
         except (TypeError, ValueError) as error:
             raise web.HTTPBadRequest(text=f"{error}\n") from error
-        return web.json_response({"id": self._lab.faults.add(fault)}, status=201)
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
         return web.json_response({"cleared": self._lab.faults.clear(request.query.get("name", ""))})

@@ -6,30 +6,52 @@ import hashlib
 import json
 import lzma
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import yaml
 from aiohttp import web
 
+from tallship.lab.clock import LabClock
+from tallship.lab.faults import Faults
 from tallship.lab.store import Store
 from tallship.lab.world import hold_clients
 
 _IMAGE = re.compile(r"hcloud-(amd64|arm64)\.raw\.xz")
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
+SLOW_SECONDS = 30.0
+"""How long the fault `slow` holds a request when it does not say so itself."""
 
 
 class Factory:
     """Serves the two calls that building a snapshot needs."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: LabClock, faults: Faults) -> None:
         self._schematics = store.table("schematics")
+        self._clock = clock
+        self._faults = faults
 
     def app(self) -> web.Application:
         """Return the application to serve."""
-        app = web.Application(middlewares=[hold_clients])
+        app = web.Application(middlewares=[hold_clients, self._go_wrong])
         app.router.add_post("/schematics", self._post)
         app.router.add_get("/image/{schematic}/{version}/{file}", self._get)
         return app
+
+    @web.middleware
+    async def _go_wrong(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Let the faults happen that are set for this request."""
+        facts = _facts(request)
+        if slow := self._faults.take("slow", **facts):
+            await self._clock.sleep(float(slow.values.get("seconds", SLOW_SECONDS)))
+        if self._faults.take("reset", **facts) and request.transport is not None:
+            request.transport.abort()
+            raise ConnectionResetError("the fault `reset`")
+        if fault := self._faults.take("server-error", **facts):
+            raise web.HTTPInternalServerError(text=str(fault.values.get("message", "internal server error\n")))
+        return await handler(request)
 
     async def _post(self, request: web.Request) -> web.Response:
         try:
@@ -49,8 +71,18 @@ class Factory:
             raise web.HTTPBadRequest(text=f"unknown image {file!r}\n")
         if schematic not in self._schematics or not _VERSION.fullmatch(version):
             raise web.HTTPNotFound(text="schematic or version not found\n")
+        if self._faults.take("no-image", **_facts(request)):
+            raise web.HTTPNotFound(text="schematic or version not found\n")
         facts = {"talos": version, "schematic": schematic, "file": file}
-        return web.Response(body=lzma.compress(json.dumps(facts).encode() + b"\n"))
+        image = lzma.compress(json.dumps(facts).encode() + b"\n")
+        if self._faults.take("short-image", **_facts(request)):
+            image = image[: len(image) // 2]
+        return web.Response(body=image)
+
+
+def _facts(request: web.Request) -> dict[str, str]:
+    agent = request.headers.get("User-Agent", "").partition("/")[0]
+    return {"api": "factory", "route": f"{request.method} /{request.path.split('/')[1]}", "agent": agent}
 
 
 def canonical(schematic: dict[str, Any]) -> str:

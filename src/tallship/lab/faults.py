@@ -2,10 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from tallship.errors import SetupError
 from tallship.lab.store import Store
+
+PLACES: Final[Mapping[str, tuple[str, ...]]] = {
+    "Hetzner": ("api", "route", "agent", "server_type", "location", "id", "action"),
+    "Hetzner's actions": ("api", "route", "agent", "server_type", "location", "id", "action", "command"),
+    "Kubernetes": ("api", "route", "agent", "server"),
+    "Talos": ("api", "rpc", "machine"),
+    "image factory": ("api", "route", "agent"),
+    "machine": ("machine",),
+    "program": ("program", "command"),
+}
+"""Where something can go wrong, and what is known there of what is asked: only that can be matched."""
+
+FACTS: Final[Mapping[str, str]] = {
+    "api": "hetzner, kubernetes, talos or factory",
+    "route": "method and path or plural, such as `POST /servers`, `GET clusters`, `GET /image`",
+    "agent": "the client's program, such as tallship, helm or cluster-api-provider-hetzner",
+    "server_type": "of a new server",
+    "location": "of a new server",
+    "id": "the id in the path",
+    "action": "the action's id in the path",
+    "command": "the action's command, or the first word after the program's name",
+    "server": "which API server: its name in the lab",
+    "rpc": "the call, such as EtcdMemberList",
+    "machine": "its host name",
+    "program": "kind, docker, clusterctl or helm",
+}
+"""What the words to match mean."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One way in which things go wrong."""
+
+    does: str
+    places: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    """What can be said of how it happens."""
+
+
+_APIS = ("Hetzner", "Kubernetes", "Talos", "image factory")
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "slow": Kind("the answer takes 30 s longer", _APIS, ("seconds",)),
+    "reset": Kind("the connection is cut before the request acts", _APIS),
+    "lost-answer": Kind("the request acts, then the connection is cut", ("Hetzner", "Kubernetes")),
+    "server-error": Kind("refused: an error of the server's own", _APIS, ("message", "details")),
+    "unauthorized": Kind(
+        "refused: the token, certificate or role is not accepted",
+        ("Hetzner", "Kubernetes", "Talos"),
+        ("message", "details"),
+    ),
+    "rate-limit": Kind(
+        "refused: 429; with `bare` without the headers that tell of the limit",
+        ("Hetzner",),
+        ("message", "details", "bare"),
+    ),
+    "locked": Kind("refused: 423, another action is running", ("Hetzner",), ("message", "details")),
+    "no-capacity": Kind(
+        "a server cannot be had; with `listed` the catalogue says so too",
+        ("Hetzner",),
+        ("message", "details", "listed"),
+    ),
+    "quota": Kind("refused: the project's limit is reached", ("Hetzner",), ("message", "details")),
+    "action-error": Kind("what a request has begun ends in an error", ("Hetzner's actions",), ("code", "message")),
+    "conflict": Kind("refused: 409, somebody else was faster", ("Kubernetes",), ("message",)),
+    "watch-cut": Kind("a watch is cut when it begins", ("Kubernetes",)),
+    "no-image": Kind("404 for an image", ("image factory",)),
+    "short-image": Kind("an image ends halfway", ("image factory",)),
+    "machine-never-boots": Kind("a machine that gets power stays dark", ("machine",)),
+    "etcd-member-unhealthy": Kind("the machine's etcd says that it is sick", ("machine",)),
+    "image-pull": Kind("the registry refuses to give a machine an image", ("machine",)),
+    "program-slow": Kind("a program takes 60 s longer", ("program",), ("seconds",)),
+    "program-fails": Kind("a program does nothing and fails", ("program",), ("stderr", "status")),
+    "program-killed": Kind(
+        "a program is killed, at once or so many `seconds` into its work", ("program",), ("seconds",)
+    ),
+    "program-hangs": Kind("a program does nothing until it is told to end", ("program",)),
+    "docker-down": Kind("the container engine does not run", ("program",)),
+}
+"""Everything that can go wrong, by its name."""
 
 
 @dataclass
@@ -13,12 +95,36 @@ class Fault:
     """One thing that goes wrong `times` times (0 = until it is cleared)."""
 
     name: str
-    """What goes wrong: `no-capacity`, `rate-limit`, `action-error`, `slow`, `reset`, `locked`, …"""
+    """What goes wrong: one of `KINDS`."""
     match: dict[str, str] = field(default_factory=dict)
     """Where: every pair must equal what the server says of the request, e.g. `{"route": "POST /servers"}`."""
     values: dict[str, Any] = field(default_factory=dict)
     """How: e.g. `{"seconds": 30}`."""
     times: int = 1
+
+    def check(self) -> None:
+        """Raise SetupError, with a hint at what there is, for a fault that could never happen as it is told."""
+        kind = KINDS.get(self.name)
+        if kind is None:
+            raise SetupError(f"there is no fault `{self.name}`", hint=f"there are: {', '.join(KINDS)}")
+        known = [PLACES[place] for place in kind.places]
+        if not any(set(self.match) <= set(facts) for facts in known):
+            together = "; or ".join(", ".join(facts) for facts in known)
+            raise SetupError(
+                f"`{self.name}` cannot be matched by {_listed(self.match)}", hint=f"it knows, together: {together}"
+            )
+        if unknown := set(self.values) - set(kind.values):
+            what = f"it knows {', '.join(kind.values)}" if kind.values else "it takes none"
+            raise SetupError(f"`{self.name}` has no value {_listed(unknown)}", hint=what)
+        for key in {"seconds", "status"} & set(self.values):
+            if not isinstance(self.values[key], int | float):
+                raise SetupError(f"`{key}` of `{self.name}` is not a number", hint=f"for example {key}=30")
+        if self.times < 0:
+            raise SetupError("a fault cannot happen less than no times", hint="0 means: until it is cleared")
+
+
+def _listed(words: Mapping[str, Any] | set[str]) -> str:
+    return " and ".join(f"`{word}`" for word in sorted(words))
 
 
 class Faults:
@@ -29,7 +135,8 @@ class Faults:
         self._store = store
 
     def add(self, fault: Fault) -> str:
-        """Remember a fault; returns its id."""
+        """Remember a fault; returns its id. Raises SetupError for one that could never happen."""
+        fault.check()
         key = str(self._store.next_id("fault"))
         self._table[key] = asdict(fault)
         return key

@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from tallship.lab.clock import HELD_HEADER, held_for_client
 from tallship.lab.kinds import BY_NAME, Kind
 
 Object = dict[str, Any]
@@ -151,6 +152,8 @@ class KubeClient:
     ) -> Object:
         data = None if body is None else json.dumps(body)
         headers = {"Content-Type": content_type} if body is not None else {}
+        if held_for_client.get():
+            headers[HELD_HEADER] = "1"
         async with self._http().request(
             method, self.server + path, data=data, headers=headers, params=params or {}, ssl=self._tls
         ) as answer:

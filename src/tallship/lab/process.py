@@ -90,7 +90,7 @@ class Lab:
         (self.folder / "ca.pem").write_text(self.authority.certificate_pem)
         try:
             await self._serve(Control(self, self.secret, self._programs()).app(), CONTROL_PORT, None)
-            await self._serve(Factory(self.store).app(), FACTORY_PORT, self._tls())
+            await self._serve(Factory(self.store, self.clock, self.faults).app(), FACTORY_PORT, self._tls())
             await self.hetzner.serve(self.addresses.services, HETZNER_PORT, self._tls())
         except OSError as error:
             raise _port_problem(error) from error

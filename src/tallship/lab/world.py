@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tallship.lab.clock import held_for_client
+from tallship.lab.clock import HELD_HEADER, held_for_client
 from tallship.lab.store import Document, Store
 
 PROGRAM_AGENTS = ("tallship", "kind", "clusterctl", "helm", "kubectl", "Helm")
@@ -30,7 +30,8 @@ async def hold_clients(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Mark requests of tallship's own threads, so that a virtual clock may jump while the lab holds them."""
-    mark = held_for_client.set(request.headers.get("User-Agent", "").startswith("tallship"))
+    is_thread = request.headers.get("User-Agent", "").startswith("tallship")
+    mark = held_for_client.set(is_thread or HELD_HEADER in request.headers)
     try:
         return await handler(request)
     finally:
@@ -93,7 +94,9 @@ class Authority:
         names = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, each) for each in organizations]
         builder = _builder(x509.Name([*names, x509.NameAttribute(NameOID.COMMON_NAME, common_name)]))
         builder = builder.issuer_name(authority.subject).public_key(key.public_key())
+        builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        builder = builder.add_extension(_authority_identifier(authority), critical=False)
         if hosts:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_host(each) for each in hosts]), critical=False
@@ -125,6 +128,8 @@ def _new_authority(name: str) -> Document:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = _builder(subject).issuer_name(subject).public_key(key.public_key())
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+    builder = builder.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     return {"certificate": _pem(builder.sign(key, hashes.SHA256())), "key": _key_pem(key)}
 
 
@@ -132,6 +137,30 @@ def _builder(subject: x509.Name) -> x509.CertificateBuilder:
     now = datetime.now(UTC)  # real time: TLS libraries know no other
     builder = x509.CertificateBuilder().subject_name(subject).serial_number(x509.random_serial_number())
     return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=3650))
+
+
+def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(_public_key(authority))
+
+
+def _public_key(authority: x509.Certificate) -> ec.EllipticCurvePublicKey:
+    key = authority.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - made by _new_authority
+    return key
 
 
 def _host(name: str) -> x509.GeneralName:

@@ -97,12 +97,23 @@ def bootstrapped(control_plane: Document) -> bool:
 
 
 def machines(found: Sequence[Document], servers: Sequence[Document]) -> str:
-    """Return how far the Machines and their servers are, such as `3 machines: 3 Provisioning; servers: 3 starting`."""
+    """Return how far the Machines and their servers are, and what CAPH cannot make.
+
+    Such as `3 machines: 3 Provisioning; servers: 3 starting`.
+    """
     if not found:
         return "no machine yet"
     phases = _counted(_status(machine).get("phase") or "Pending" for machine in found)
     states = _counted(_status(server).get("instanceState") or "not created" for server in servers)
-    return f"{len(found)} machines: {phases}" + (f"; servers: {states}" if states else "")
+    failures = sorted({_status_message(server, "ServerCreateSucceeded") for server in servers} - {""})
+    told = [f"{len(found)} machines: {phases}", *([f"servers: {states}"] if states else []), *failures]
+    return "; ".join(told)
+
+
+def _status_message(live: Document, kind: str) -> str:
+    """Return the message of a condition that is not true."""
+    found = find_condition(live, kind)
+    return str(found.get("message") or "") if found and found.get("status") == "False" else ""
 
 
 def _counted(words: Iterable[str]) -> str:

@@ -71,5 +71,5 @@ def etcd_problems(talos: Talos, nodes: list[str], wanted: int) -> list[str]:
             continue
         etcd = next((each for each in services if each.id == "etcd"), None)
         if etcd is None or not etcd.is_healthy:
-            problems.append(f"etcd on {node} is {etcd.state if etcd else 'absent'}")
+            problems.append(f"etcd on {node} is {f'{etcd.state}, not healthy' if etcd else 'absent'}")
     return problems

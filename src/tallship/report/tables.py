@@ -27,7 +27,7 @@ STATE_STYLES = {
 
 def steps_table(outcomes: Sequence[Outcome]) -> Table:
     """Return the time of each step; steps that had nothing to do are left out."""
-    table = _table("step", "seconds", "what was done")
+    table = new_table("step", "seconds", "what was done")
     table.columns[1].justify = "right"
     for outcome in outcomes:
         if outcome.acted or outcome.seconds >= 1:
@@ -37,7 +37,7 @@ def steps_table(outcomes: Sequence[Outcome]) -> Table:
 
 def plan_table(outcomes: Sequence[Outcome]) -> Table:
     """Return each step's state and what it would do."""
-    table = _table("step", "state", "would do")
+    table = new_table("step", "state", "would do")
     for outcome in outcomes:
         state = Text(outcome.state.value, style=STATE_STYLES[outcome.state])
         table.add_row(outcome.name, state, outcome.change or outcome.detail)
@@ -46,7 +46,7 @@ def plan_table(outcomes: Sequence[Outcome]) -> Table:
 
 def cost_table(cost: Cost) -> Table:
     """Return the monthly bill, net."""
-    table = _table("per month, net", "", "each", cost.currency)
+    table = new_table("per month, net", "", "each", cost.currency)
     for column in table.columns[1:]:
         column.justify = "right"
     for item in cost.items:
@@ -62,7 +62,7 @@ def _money(amount: Decimal) -> str:
 
 def nodes_table(nodes: Sequence[Node]) -> Table:
     """Return the cluster's nodes."""
-    table = _table("node", "role", "ready", "kubernetes", "talos", "type", "addresses", "etcd")
+    table = new_table("node", "role", "ready", "kubernetes", "talos", "type", "addresses", "etcd")
     for node in nodes:
         ready = Text("Ready", style="green") if node.ready else Text("NotReady", style="red")
         addresses = " ".join(node.addresses)
@@ -72,7 +72,7 @@ def nodes_table(nodes: Sequence[Node]) -> Table:
 
 def tools_table(tools: Sequence[Tool]) -> Table:
     """Return the programs, and for those that are not right how to get them."""
-    table = _table("program", "version", "where", "")
+    table = new_table("program", "version", "where", "")
     for tool in tools:
         state = Text("ok", style="green") if tool.is_good else Text(f"{tool.problem}: {tool.how_to_get}", style="red")
         table.add_row(tool.name, tool.version, tool.path, state)
@@ -87,7 +87,8 @@ def facts_table(facts: Sequence[tuple[str, str]]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
+    """Return an empty table of the house's look."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column)

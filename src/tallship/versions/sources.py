@@ -122,6 +122,8 @@ class ProgramRange:
 
     def problem(self, version: str) -> str:
         """Return what is wrong with this version of the program, or nothing."""
+        if not version:
+            return f"{self.name} did not tell its version: {self.why}"
         found = number(version)
         if self.at_least <= found < self.below:
             return ""

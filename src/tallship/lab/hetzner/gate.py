@@ -23,7 +23,7 @@ from tallship.lab.world import hold_clients, is_tallship
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ADMITTED: Final = web.RequestKey("admitted", bool)
-"""Whether the token was accepted: only then the project's request budget is told."""
+"""Whether the project's request budget is told: not when the token was refused."""
 
 REFUSALS: Final[dict[str, tuple[str, str]]] = {
     "unauthorized": ("unauthorized", "unable to authenticate"),
@@ -85,7 +85,7 @@ class Gate:
             self._tokens.check(request.headers.get("Authorization", ""), request.method)
             request[ADMITTED] = True
             self._bucket.drink()
-            self._refuse(facts)
+            self._refuse(request, facts)
             reply = route.handler(Call(self._project, dict(request.match_info), request.query, data))
             if request.method != "GET":
                 await self._note_change(request, reply, facts)
@@ -106,12 +106,13 @@ class Gate:
         request.transport.abort()
         return True
 
-    def _refuse(self, facts: dict[str, str]) -> None:
+    def _refuse(self, request: web.Request, facts: dict[str, str]) -> None:
         """Let the faults happen that refuse a request."""
         for name, (code, message) in REFUSALS.items():
             if name == "no-capacity" and facts["route"] not in CAPACITY_ROUTES:
                 continue
             if fault := self._project.faults.take(name, **facts):
+                request[ADMITTED] = not fault.values.get("bare")
                 raise Refused(code, str(fault.values.get("message", message)), details=fault.values.get("details"))
 
     async def _note_change(self, request: web.Request, reply: Reply, facts: dict[str, str]) -> None:
@@ -138,7 +139,7 @@ def _facts(request: web.Request, route: Route, data: object) -> dict[str, str]:
     body = data if isinstance(data, dict) else {}
     facts = {name: str(body[name]) for name in ("server_type", "location") if name in body}
     agent = request.headers.get("User-Agent", "").replace("/", " ").split(" ")[0]
-    return {**facts, "route": route.name, "agent": agent, **request.match_info}
+    return {**facts, "api": "hetzner", "route": route.name, "agent": agent, **request.match_info}
 
 
 def _actions(reply: Reply) -> list[dict[str, Any]]:

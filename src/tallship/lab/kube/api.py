@@ -127,7 +127,9 @@ class KubeApi:
         try:
             await self._socket.pass_on(request)
             check_access(request)
-            return await handler(request)
+            answer = await handler(request)
+            self._socket.answer(request)
+            return answer
         except RefusedRequest as refusal:
             return refuse(refusal)
         except web.HTTPRequestEntityTooLarge:

@@ -19,10 +19,7 @@ _REFUSALS = {
 
 
 class FaultySocket:
-    """Takes the faults that match `{"server": NAME, "route": "GET clusters"}`.
-
-    Names: `slow` (values: `seconds`), `reset`, `server-error`, `conflict`, `unauthorized`.
-    """
+    """Takes the faults that match `{"server": NAME, "route": "GET clusters", "agent": "tallship"}`."""
 
     def __init__(self, name: str, faults: Faults, clock: LabClock) -> None:
         self._name = name
@@ -33,12 +30,27 @@ class FaultySocket:
         """Return when the request may go on. Raises RefusedRequest, or ConnectionResetError."""
         if not self._faults.list():
             return
-        facts = {"server": self._name, "route": f"{request.method} {collection(request.path)}"}
+        facts = self._facts(request)
         if (slow := self._faults.take("slow", **facts)) is not None:
             await self._clock.sleep(float(slow.values.get("seconds", SLOW_SECONDS)))
-        if self._faults.take("reset", **facts) and request.transport is not None:
-            request.transport.abort()
-            raise ConnectionResetError("the fault `reset`")
+        self._cut("reset", request, facts)
+        if "watch" in request.query:
+            self._cut("watch-cut", request, facts)
         for name, (reason, text) in _REFUSALS.items():
-            if self._faults.take(name, **facts):
-                raise RefusedRequest(reason, text)
+            if (fault := self._faults.take(name, **facts)) is not None:
+                raise RefusedRequest(reason, str(fault.values.get("message", text)))
+
+    def answer(self, request: web.Request) -> None:
+        """Return when the answer may go out. Raises ConnectionResetError when it is lost."""
+        if self._faults.list():
+            self._cut("lost-answer", request, self._facts(request))
+
+    def _facts(self, request: web.Request) -> dict[str, str]:
+        agent = request.headers.get("User-Agent", "").partition("/")[0]
+        route = f"{request.method} {collection(request.path)}"
+        return {"api": "kubernetes", "server": self._name, "route": route, "agent": agent}
+
+    def _cut(self, name: str, request: web.Request, facts: dict[str, str]) -> None:
+        if request.transport is not None and self._faults.take(name, **facts):
+            request.transport.abort()
+            raise ConnectionResetError(f"the fault `{name}`")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 from collections.abc import Mapping
+from contextvars import Context
 from typing import Any
 
 import aiohttp
@@ -61,8 +63,10 @@ class Door:
         status = 0
         try:
             await self._go_wrong(name, asked)
-            async for output in program.handle(asked):
-                await _send(answer, _word(output))
+            if fault := self._faults.take("program-killed", **_facts(name, asked)):
+                await self._until_killed(program, asked, answer, float(fault.values.get("seconds", 0)))
+            else:
+                await _tell(program, asked, answer)
         except Failed as failed:
             status = failed.status
             await _send(answer, {"err": failed.words.rstrip("\n") + "\n"})
@@ -81,14 +85,43 @@ class Door:
         await _send(answer, {"exit": status})
         await answer.write_eof()
 
+    async def _until_killed(
+        self, program: Program, asked: ProgramRequest, answer: web.StreamResponse, seconds: float
+    ) -> None:
+        """Let the program work for so long and no longer; whatever is half done then stays so."""
+        work = asyncio.create_task(_tell(program, asked, answer))
+        timer = asyncio.create_task(self._clock.sleep(seconds), context=Context())  # the program waits, not we
+        try:
+            await asyncio.wait((work, timer), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                return
+        finally:
+            for task in (work, timer):
+                task.cancel()
+            await asyncio.gather(work, timer, return_exceptions=True)
+        await _send(answer, {"kill": int(signal.SIGKILL)})
+
     async def _go_wrong(self, name: str, asked: ProgramRequest) -> None:
-        facts = {"program": name, "command": asked.argv[0] if asked.argv else ""}
+        facts = _facts(name, asked)
         if fault := self._faults.take("program-slow", **facts):
             await asked.wait(self._clock, float(fault.values.get("seconds", 60)))
+        if self._faults.take("program-hangs", **facts):
+            await asked.terminated.wait()
+            raise Terminated
         if fault := self._faults.take("program-fails", **facts):
             raise Failed(str(fault.values.get("stderr", "Error: on purpose")), int(fault.values.get("status", 1)))
-        if name in ("kind", "docker") and self._faults.take("docker-down", **facts):
+        if name in ("kind", "docker") and asked.argv[:1] != ("version",) and self._faults.take("docker-down", **facts):
             raise Failed(NO_DAEMON)
+
+
+def _facts(name: str, asked: ProgramRequest) -> dict[str, str]:
+    return {"program": name, "command": asked.argv[0] if asked.argv else ""}
+
+
+async def _tell(program: Program, asked: ProgramRequest, answer: web.StreamResponse) -> None:
+    async for output in program.handle(asked):
+        await _send(answer, _word(output))
 
 
 async def _first_line(request: web.Request) -> ProgramRequest:

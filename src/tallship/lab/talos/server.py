@@ -7,7 +7,7 @@ import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
@@ -25,6 +25,12 @@ from tallship.talosproto import machine_pb2, state_pb2
 PORT = 50000
 SLOW_SECONDS = 30.0
 """How long the fault `slow` holds a call when it does not say so itself."""
+
+REFUSALS: Final[dict[str, tuple[Status, str]]] = {
+    "unauthorized": (Status.PERMISSION_DENIED, "not authorized"),
+    "server-error": (Status.UNKNOWN, "internal error"),
+}
+"""Faults that refuse a call: the fault's name, gRPC's status and apid's words."""
 
 _MACHINE = machine_pb2.DESCRIPTOR.services_by_name["MachineService"]
 _STATE = state_pb2.DESCRIPTOR.services_by_name["State"]
@@ -155,13 +161,16 @@ class Apid:
 
     async def _goes_wrong(self, method: MethodDescriptor, stream: Stream[Any, Any]) -> bool:
         """Let the faults happen that are set for this call; true when there will be no answer."""
-        facts = {"rpc": method.name, "machine": self._machine.hostname}
+        facts = {"api": "talos", "rpc": method.name, "machine": self._machine.hostname}
         if (slow := self._rack.faults.take("slow", **facts)) is not None:
             await self._rack.clock.sleep(float(slow.values.get("seconds", SLOW_SECONDS)))
-        if self._rack.faults.take("reset", **facts) is None:
-            return False
-        await stream.cancel()
-        return True
+        if self._rack.faults.take("reset", **facts) is not None:
+            await stream.cancel()
+            return True
+        for name, (status, text) in REFUSALS.items():
+            if (fault := self._rack.faults.take(name, **facts)) is not None:
+                raise GRPCError(status, str(fault.values.get("message", text)))
+        return False
 
 
 class Call:
