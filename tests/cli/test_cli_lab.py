@@ -98,6 +98,24 @@ def test_status_tells_nodes_etcd_firewall_and_cost(lab: RealLab) -> None:
     assert data["firewall"]
 
 
+def test_watch_looks_again_until_ctrl_c(lab: RealLab) -> None:
+    process = lab.start("status", "--lab", "--watch", "--output", "json")
+    assert process.stdout is not None
+    screens = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert [len(each["data"]["nodes"]) for each in screens] == [3, 3]
+    process.send_signal(signal.SIGINT)
+    out, err = ended(process, 0)
+    assert all(json.loads(line)["data"]["problems"] == [] for line in out.splitlines())
+    assert "Traceback" not in err
+
+
+def test_verbose_shows_each_call(lab: RealLab) -> None:
+    out, err = lab.run("status", "--lab", "--verbose", "--quiet")
+    calls = {line for line in err.splitlines() if line.startswith("call: ")}
+    assert {"call: Hetzner: GET /servers", "call: Talos: EtcdMemberList", "call: Kubernetes: list Node"} <= calls
+    assert "call: " not in out
+
+
 def test_lab_status_tells_endpoints_and_faults(lab: RealLab) -> None:
     lab.run("lab", "fault", "slow", "--match", "route=GET /isos", "--value", "seconds=1", "--times", "0")
     data = lab.data("lab", "status")
@@ -193,6 +211,23 @@ def test_stopped_run_prints_an_envelope_too(fresh: RealLab) -> None:
     assert envelope["data"]["steps"]
 
 
+def test_second_ctrl_c_ends_at_once_and_the_next_run_finishes(fresh: RealLab) -> None:
+    fresh.run("lab", "fault", "program-hangs", "--match", "program=clusterctl", "--match", "command=init")
+    process = fresh.start("up", "--lab")
+    wait_for_line(process, "capi-init    -> ")
+    process.send_signal(signal.SIGINT)
+    wait_for_line(process, "stopping at the next wait")
+    process.send_signal(signal.SIGINT)
+    out, err = ended(process, 130)
+    assert out == ""
+    assert "stopped at once" in err
+    assert "run the same command again" in err
+    assert "Traceback" not in err
+    fresh.run("lab", "fault", "--clear")
+    fresh.run("up", "--lab", "--quiet")
+    assert dict(fresh.inventory()) == WHOLE
+
+
 def test_run_out_of_time_says_to_run_it_again(fresh: RealLab) -> None:
     out, err = fresh.run("up", "--lab", "--timeout", "60", code=3)
     assert out == ""
@@ -232,10 +267,36 @@ def test_down_stops_the_lab_and_keeps_what_it_knows(fresh: RealLab) -> None:
     assert fresh.inventory()["firewalls"] == 1
 
 
+def test_set_changes_a_value_for_one_run_only(fresh: RealLab) -> None:
+    fresh.run("up", "--lab", "--until", "firewall", "--set", "control_plane.server_type=cx22", code=2)
+    _, err = fresh.run("up", "--lab", "--until", "firewall", "--set", "no.such=1", code=2)
+    assert "there is no such key" in err
+    assert "--set" in err
+    assert (fresh.folder / "tallship.yaml").read_text() == "name: k8s\n"
+    assert dict(fresh.inventory()) == dict.fromkeys(WHOLE, 0)
+
+
+def test_lab_without_a_stand_in_waits_for_the_real_one(tmp_path: Path) -> None:
+    own = RealLab(tmp_path)
+    try:
+        assert "no-such" in own.run("lab", "up", "--without", "no-such", code=2)[1]
+        own.run("lab", "up", "--speed", SPEED, "--without", "caph")
+        _, err = own.run("up", "--lab", "--until", "apply", "--quiet", "--timeout", "300", code=3)
+        assert "waiting for the load balancer's address" in err
+        assert own.inventory()["networks"] == 0
+    finally:
+        own.run("lab", "down")
+
+
 def wait_for_acts(process: subprocess.Popen[str]) -> None:
     """Return when the run has begun a change."""
+    wait_for_line(process, "-> ")
+
+
+def wait_for_line(process: subprocess.Popen[str], words: str) -> None:
+    """Return when the run has said so on stderr."""
     assert process.stderr is not None
     deadline = time.monotonic() + SECONDS
-    while "-> " not in process.stderr.readline():
+    while words not in process.stderr.readline():
         assert time.monotonic() < deadline
         assert process.poll() is None

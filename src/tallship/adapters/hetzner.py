@@ -6,7 +6,6 @@ bound objects ask the API again when an attribute is read, which hides calls.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import hcloud
 import requests
 
 from tallship import __version__
+from tallship.adapters.calls import Calls
 from tallship.adapters.hetzner_errors import translated
 from tallship.errors import ApiError, SetupError, Unreachable
 
@@ -106,7 +106,7 @@ class Hetzner:
         if not (token.isascii() and token.isalnum()):
             hint = "Hetzner's tokens are letters and digits only: was something else copied with it?"
             raise SetupError("the Hetzner token is empty or not whole", hint=hint)
-        self.calls: Counter[str] = Counter()
+        self.calls = Calls("Hetzner")
         self._client = hcloud.Client(token, endpoint, "tallship", __version__, timeout=timeout)
         inner = self._client._client
         inner._retry_max_retries = 0  # its own retries repeat a create that timed out
@@ -271,7 +271,7 @@ class Hetzner:
         return found
 
     def _ask(self, method: str, path: str, **request: Any) -> Document:
-        self.calls[f"{method} {'/'.join('ID' if part.isdigit() else part for part in path.split('/'))}"] += 1
+        self.calls.note(f"{method} {'/'.join('ID' if part.isdigit() else part for part in path.split('/'))}")
         with _translating(f"{method} {path}"):
             body: Document = self._client.request(method, path, **request)
             return body

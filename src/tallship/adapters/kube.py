@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from lightkube.generic_resource import GenericGlobalResource, GenericNamespacedR
 from lightkube.types import PatchType
 
 from tallship import __version__
+from tallship.adapters.calls import Calls
 from tallship.errors import ApiError, SetupError, Unreachable
 
 Document = dict[str, Any]
@@ -84,7 +84,7 @@ class Kube:
         if config is None:
             raise SetupError(f"{kubeconfig} has no context `{context}`", hint="`management.context` names it")
         self.server = str(config.cluster.server)
-        self.calls: Counter[str] = Counter()
+        self.calls = Calls("Kubernetes")
         self._plurals = dict(PLURALS)
         try:
             self._client: Any = lightkube.Client(
@@ -198,7 +198,7 @@ class Kube:
     def _discover(self, api_version: str, kind: str) -> None:
         """Learn how a kind is spelled. Raises ApiError `unknown-kind` when it is not served."""
         root = "apis" if "/" in api_version else "api"
-        self.calls[f"discover {api_version}"] += 1
+        self.calls.note(f"discover {api_version}")
         answer = self._http.get(f"{root}/{api_version}")
         if answer.status_code not in (200, 404):
             answer.raise_for_status()
@@ -216,7 +216,7 @@ class Kube:
 
     @contextmanager
     def _asking(self, verb: str, kind: str) -> Iterator[None]:
-        self.calls[f"{verb} {kind}"] += 1
+        self.calls.note(f"{verb} {kind}")
         try:
             yield
         except LightkubeApiError as error:

@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tallship.adapters.calls import Calls
 from tallship.adapters.programs_process import Mark, environment, run
 from tallship.errors import ProgramError, SetupError
 from tallship.versions import Chart
@@ -44,7 +44,7 @@ class Programs:
     """The programs of one PATH, with a private home: `home` holds their caches, their files, and our marks."""
 
     def __init__(self, path: str, home: Path) -> None:
-        self.calls: Counter[str] = Counter()
+        self.calls = Calls("program")
         self._path = path
         self._home = home
         self._found: dict[str, Program | None] = {}
@@ -147,7 +147,7 @@ class Programs:
         return self._run("helm", verb, release, *arguments, stdin=stdin, timeout=HELM_TIMEOUT, mark=mark)
 
     def _run(self, name: str, *arguments: str, timeout: float, stdin: str = "", mark: Mark | None = None) -> str:
-        self.calls[f"{name} {arguments[0]}"] += 1
+        self.calls.note(f"{name} {arguments[0]}")
         place = shutil.which(name, path=self._path)
         if place is None:
             raise _missing(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from google.protobuf.empty_pb2 import Empty
 from grpclib.client import Channel
 
+from tallship.adapters.calls import Calls
 from tallship.adapters.talos_channel import Access, Channels, failure, translated
 from tallship.errors import ApiError
 from tallship.talosproto import common_pb2, machine_pb2, state_pb2
@@ -128,7 +128,7 @@ class Talos:
         access = Access.parse(text, endpoints)
         self._endpoints, self._tls = access.endpoints, access.tls()
         self._timeout = timeout
-        self.calls: Counter[str] = Counter()
+        self.calls = Calls("Talos")
         """Calls made, by name; one for each node."""
 
     def version(self, nodes: Iterable[str]) -> dict[str, Version | ApiError]:
@@ -196,7 +196,7 @@ class Talos:
             timeout = self._timeout if call.timeout is None else call.timeout
             return await getattr(call.stub(channel), call.name)(call.request, timeout=timeout, metadata=metadata)
 
-        self.calls[call.name] += 1
+        self.calls.note(call.name)
         try:
             reply = await channels.first_answer(send)
         except Exception as error:

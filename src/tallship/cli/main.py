@@ -10,7 +10,7 @@ from typing import Any
 from cyclopts import App, CycloptsError
 
 from tallship import __version__
-from tallship.errors import BUG_EXIT_CODE, SetupError, TallshipError
+from tallship.errors import BUG_EXIT_CODE, Interrupted, SetupError, TallshipError
 from tallship.report.answer import CURRENT, Answer, envelope, print_error, print_json
 
 PIPE_WIDTH = 200
@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TallshipError as known:
         error, code = known, known.exit_code
     except KeyboardInterrupt:
-        code = 130
+        error = Interrupted("stopped at once", hint="run the same command again: it goes on from here")
+        code = error.exit_code
     except Exception as bug:
         error, code = _bug(bug, answer), BUG_EXIT_CODE
     _show(tokens, answer, code, error)

@@ -27,6 +27,8 @@ def open_env(options: Options, replace: bool = False, changes: Sequence[str] = (
     """Return the Env of a command, with some values of the file set for this run. Raises SpecError or SetupError."""
     spec = load_spec_with(options.file, pairs(changes)) if changes else load_spec(options.file)
     folder = state_folder(options, spec)
+    if options.verbose:
+        _show_calls()
     if options.lab:
         from tallship.cli.lab import site_of_lab
 
@@ -43,6 +45,19 @@ def open_env(options: Options, replace: bool = False, changes: Sequence[str] = (
         address_url=spec.firewall.address_url,
     )
     return Env(spec, site, folder, SystemClock(), options.file.parent, replace)
+
+
+def _show_calls() -> None:
+    """Write a line to stderr for each call that an adapter makes."""
+    import logging
+
+    from tallship.adapters.calls import LOG
+
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter("call: %(message)s"))
+    LOG.addHandler(shown)
+    LOG.setLevel(logging.DEBUG)
+    LOG.propagate = False
 
 
 @contextmanager
@@ -77,7 +92,7 @@ def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
     audience: Live | Plain | Silent
     if options.quiet:
         audience = Silent()
-    elif console.is_terminal:
+    elif console.is_terminal and not options.verbose:
         audience = Live(console, env.clock)
     else:
         audience = Plain(sys.stderr, env.clock)

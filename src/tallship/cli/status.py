@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from tallship.ops.status import Status
+
+WATCH_SECONDS = 5
+"""Between two screens of `--watch`."""
 
 
 def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: Options = DEFAULT) -> int:
@@ -28,9 +32,14 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: O
     from tallship.ops.status import look
 
     env = open_env(options)
-    while watch:
-        _show(look(env), options)
-        env.clock.sleep(5)
+    with suppress(KeyboardInterrupt):
+        while watch:
+            found = look(env)
+            current().data.update(found.as_data())
+            _show(found, options)
+            env.clock.sleep(WATCH_SECONDS)
+    if watch:
+        return 0
     found = look(env)
     answer = current()
     answer.data.update(found.as_data())

@@ -19,7 +19,7 @@ class Preflight(Step[Env]):
     """Programs, token, server type, and names are all right. Everything that is not is told at once."""
 
     name = "preflight"
-    title = "Check what can be checked before"
+    title = "Check what can be known before"
     timeout = 60
 
     def probe(self, env: Env) -> Seen:
