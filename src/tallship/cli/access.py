@@ -61,7 +61,11 @@ def _show(noun: str, path: bool, merge: bool, options: Options) -> None:
     usual = _usual(noun)
     have = usual.read_text(encoding="utf-8") if usual.exists() else ""
     merger = access.merged if noun == "kubeconfig" else access.merged_talosconfig
-    put_private(usual, merger(have, text, name))
+    try:
+        merged = merger(have, text, name)
+    except ValueError as error:
+        raise SetupError(f"{usual} is {error}", hint="repair it, or move it away and merge again") from error
+    put_private(usual, merged)
     answer.data["merged_into"] = str(usual)
     answer.say(f"context `{name}` is in {usual}")
 

@@ -73,6 +73,7 @@ def differences(noun: str, have: str, want: str, today: datetime, renew_days: in
     """Return why a local file must be written again; nothing when it is good."""
     try:
         mine = read(noun, have)
+        mine_ends = expires(mine.certificate)
     except ValueError:
         return ["it cannot be read"]
     theirs = read(noun, want)
@@ -81,7 +82,7 @@ def differences(noun: str, have: str, want: str, today: datetime, renew_days: in
         reasons.append("it trusts another authority")
     if mine.servers != theirs.servers:
         reasons.append("it names other endpoints")
-    if expires(mine.certificate) - today < timedelta(days=renew_days) < expires(theirs.certificate) - today:
+    if mine_ends - today < timedelta(days=renew_days) < expires(theirs.certificate) - today:
         reasons.append("its certificate ends soon")
     return reasons
 
@@ -94,8 +95,11 @@ def expires(certificate: bytes) -> datetime:
 
 
 def merged(have: str, add: str, name: str) -> str:
-    """Return the usual kubeconfig with one cluster added or replaced under `name`; the rest stays as it is."""
-    config = yaml.safe_load(have) or {"apiVersion": "v1", "kind": "Config"}
+    """Return the usual kubeconfig with one cluster added or replaced under `name`; the rest stays as it is.
+
+    Raises ValueError when `have` is not such a file.
+    """
+    config = _mapping("kubeconfig", have) or {"apiVersion": "v1", "kind": "Config"}
     other = yaml.safe_load(add)
     context = _named(other["contexts"], other["current-context"])["context"]
     entries = {
@@ -104,18 +108,41 @@ def merged(have: str, add: str, name: str) -> str:
         "contexts": {"name": name, "context": {"cluster": name, "user": name}},
     }
     for key, entry in entries.items():
-        config[key] = [each for each in config.get(key) or [] if each["name"] != name] + [entry]
+        config[key] = [each for each in _named_entries(config.get(key)) if each["name"] != name] + [entry]
     config["current-context"] = name
     return yaml.safe_dump(config, sort_keys=False)
 
 
 def merged_talosconfig(have: str, add: str, name: str) -> str:
-    """Return the usual talosconfig with one context added or replaced under `name`."""
-    config = yaml.safe_load(have) or {}
+    """Return the usual talosconfig with one context added or replaced under `name`.
+
+    Raises ValueError when `have` is not such a file.
+    """
+    config = _mapping("talosconfig", have)
     other = yaml.safe_load(add)
-    config.setdefault("contexts", {})[name] = other["contexts"][other["context"]]
+    contexts = config.get("contexts") or {}
+    if not isinstance(contexts, dict):
+        raise ValueError("not a talosconfig")
+    config["contexts"] = {**contexts, name: other["contexts"][other["context"]]}
     config["context"] = name
     return yaml.safe_dump(config, sort_keys=False)
+
+
+def _mapping(noun: str, text: str) -> Document:
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"not a {noun}") from error
+    if not isinstance(found or {}, dict):
+        raise ValueError(f"not a {noun}")
+    return found or {}
+
+
+def _named_entries(found: Any) -> list[Document]:
+    entries = found or []
+    if not isinstance(entries, list) or not all(isinstance(each, dict) and "name" in each for each in entries):
+        raise ValueError("not a kubeconfig")
+    return entries
 
 
 def _named(entries: list[Document], name: str) -> Document:

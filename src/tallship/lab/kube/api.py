@@ -91,7 +91,9 @@ class KubeApi:
     async def serve(self, host: str, port: int, tls: ssl.SSLContext) -> Listener:
         """Serve on one more socket."""
         if self._runner is None:
-            self._runner = web.AppRunner(self.app(), access_log=None, shutdown_timeout=0.1, handle_signals=False)
+            self._runner = web.AppRunner(
+                self.app(), access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
+            )
             await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()

@@ -242,7 +242,9 @@ class Face:
         hosts = settings.kubernetes_hosts(config, [*machine.addresses, machine.hostname])
         tls = settings.server_tls(config.kubernetes_ca, config.kubernetes_key, hosts, ssl.CERT_OPTIONAL)
         app = (await self._workload(machine)).app()
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
+        )
         await runner.setup()
         admits = partial(self._admits, machine.server_id, KUBERNETES_PORT)
         listener = Listener(machine.public_ip, KUBERNETES_PORT, admits)

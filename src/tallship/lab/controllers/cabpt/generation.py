@@ -64,7 +64,7 @@ def _generated(bundle: dict[str, Any], cluster: Object, machine: Object, spec: O
         network.get("pods", {}).get("cidrBlocks", []),
         network.get("services", {}).get("cidrBlocks", []),
         network.get("serviceDomain", "cluster.local"),
-        "worker" if spec["generateType"] == "worker" else "controlplane",
+        spec["generateType"],
     )
     return documents
 

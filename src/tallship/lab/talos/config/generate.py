@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from tallship.lab.talos.config.secrets import Bundle
 
@@ -40,12 +41,14 @@ def controlplane_config(
     dns_domain: str,
     kind: str = "controlplane",
 ) -> list[Document]:
-    """Return the documents of a machine (`controlplane` or `worker`) in the contract of a Talos version."""
+    """Return the documents of a machine (`init`, `controlplane` or `worker`) in the contract of a Talos version."""
     contract = _contract(talos_version)
     cluster = _cluster(bundle, cluster_name, endpoint, pod_subnets, service_subnets, dns_domain)
     machine = _machine(bundle, kubernetes_version, kind, contract)
-    if kind == "controlplane":
+    if kind != "worker":
         cluster.update(_control_plane(bundle, kubernetes_version, contract))
+        if contract < (1, 12):
+            cluster["apiServer"]["certSANs"] = [urlsplit(endpoint).hostname]
         machine["ca"]["key"] = bundle["certs"]["os"]["key"]
         machine["nodeLabels"] = {EXCLUDE_LABEL: ""}
     else:

@@ -1,184 +1,207 @@
-"""Strategic merge patches by the rules of Talos' machinery v1.12.0, its defects included."""
+"""Patches of a configuration by the rules of Talos' machinery v1.12.0, its defects included."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from tallship.lab.talos.config.keys import ConfigError, check_document
+from tallship.lab.kube.errors import RefusedRequest
+from tallship.lab.kube.patch import json_patch
+from tallship.lab.talos.config import scalars
+from tallship.lab.talos.config.deletion import Deletion, PatchError, PatchPanic, identity, take_deletions
+from tallship.lab.talos.config.keys import (
+    ConfigError,
+    fields,
+    nodes,
+    plain,
+    read,
+    read_once,
+    section_of,
+    written,
+)
+
+__all__ = ["PatchError", "PatchPanic", "apply_patches"]
 
 Document = dict[str, Any]
-Path = tuple[str, ...]
+Step = Deletion | Document
 
-REPLACED: set[Path] = {
-    ("cluster", "network", "podSubnets"),
-    ("cluster", "network", "serviceSubnets"),
-    ("cluster", "apiServer", "auditPolicy"),
+KEYED = {
+    "v1alpha1.Device": ("interface", "deviceSelector"),
+    "v1alpha1.Vlan": ("vlanId",),
+    "v1alpha1.AdmissionPluginConfig": ("name",),
+    "extensions.ConfigFile": ("mountPath",),
 }
-"""What a patch of v1alpha1 replaces; other lists grow, other maps are merged (machinery: `merge` tags)."""
-RULE_REPLACED: set[Path] = {("ingress",), ("portSelector", "ports")}
-"""The same for NetworkRuleConfig."""
-KEYED = {"interfaces": ("interface", "deviceSelector"), "vlans": ("vlanId",), "admissionControl": ("name",)}
-"""Lists whose entries are merged by what names them."""
+"""Entries of lists that are merged with the one of the same name; other lists grow."""
 
 
-class PatchError(Exception):
-    """A patch that machinery refuses, in its words."""
-
-
-class PatchPanic(Exception):
-    """A patch at which machinery v1.12.0 panics: a deletion below a section that is not there."""
+@dataclass(frozen=True)
+class _JsonPatch:
+    operations: list[Any]
 
 
 def apply_patches(documents: list[Document], patches: list[str]) -> list[Document]:
-    """Return the documents after all patches, in order. Raises PatchError or PatchPanic."""
-    for text in patches:
-        documents = _apply(documents, _load(text, len(documents)))
-    return documents
+    """Return the documents after all patches, in order, as Talos writes them. Raises PatchError or PatchPanic.
 
-
-def _load(text: str, number_of_documents: int) -> list[Document]:
+    All patches are read before the first one is applied. Documents that nothing patches are not looked at.
+    """
+    if not patches:
+        return documents
+    typed: list[Step] | None = None  # between strategic patches nothing is written or read again
     try:
-        patch = [each for each in yaml.safe_load_all(text) if each is not None]
-    except yaml.YAMLError as error:
-        raise PatchError(f"yaml: {error}") from error
-    if not patch or any(isinstance(each, list) for each in patch):
-        if number_of_documents != 1:
-            raise PatchError("JSON6902 patches are not supported for multi-document machine configuration")
-        raise PatchError("JSON patches of a single document are not modelled here")
-    for each in patch:
+        for patch in [_load(text) for text in patches]:
+            if isinstance(patch, _JsonPatch):
+                documents, typed = _json_patched(documents if typed is None else _encoded(typed), patch), None
+            else:
+                typed = _patched([*read(yaml.safe_dump_all(documents))] if typed is None else typed, patch)
+    except ConfigError as error:
+        raise PatchError(str(error)) from error
+    return documents if typed is None else _encoded(typed)
+
+
+def _encoded(typed: list[Step]) -> list[Document]:
+    """Return the documents as Talos writes them.
+
+    A deletion that found no document has become one itself: it is written as nothing, or machinery panics.
+    """
+    if any(isinstance(each, Deletion) and each.identity[2] for each in typed):
+        raise PatchPanic("reflect.Value.Interface: cannot return value obtained from unexported field or method")
+    return [{} if isinstance(each, Deletion) else written(section_of(each), each) for each in typed]
+
+
+def _load(text: str) -> list[Step] | _JsonPatch:
+    """Return a patch: what Talos cannot read as documents may be a JSON patch, and so is nothing at all."""
+    try:
+        return _steps(text)
+    except ConfigError:
         try:
-            check_document(_without_deletes(each))
-        except ConfigError as error:
-            raise PatchError(str(error)) from error
-    return patch
+            said = [plain(node) for node in nodes(text)]
+        except ConfigError:
+            said = [text]
+        operations = said[0] if said else []
+        if isinstance(operations, list) and all(isinstance(each, dict) for each in operations):
+            return _JsonPatch(operations)
+        raise
 
 
-def _apply(documents: list[Document], patch: list[Document]) -> list[Document]:
-    result = copy.deepcopy(documents)
-    for change in patch:
-        deletions = list(_deletions(change))
-        plain = _without_deletes(change)
-        target = next((each for each in result if _identity(each) == _identity(change)), None)
+def _steps(text: str) -> list[Step]:
+    """Return deletions and documents in the order of their application: deletions in v1alpha1 come first."""
+    steps: list[Step] = []
+    found: dict[tuple[str, str, str], Document] = {}
+    for node in nodes(text):
+        deletions, is_left = take_deletions(node)
+        steps += deletions
+        if is_left:
+            steps.append(read_once(node, found))
+    if not steps:
+        raise ConfigError("config not found")
+    return sorted(steps, key=_place)
+
+
+def _whose(step: Step) -> tuple[str, str, str]:
+    return step.identity if isinstance(step, Deletion) else identity(step)
+
+
+def _place(step: Step) -> int:
+    return 2 if _whose(step)[1] != "v1alpha1" else 0 if isinstance(step, Deletion) else 1
+
+
+def _json_patched(documents: list[Document], patch: _JsonPatch) -> list[Document]:
+    if len(documents) != 1:
+        raise PatchError("JSON6902 patches are not supported for multi-document machine configuration")
+    try:
+        return [json_patch(documents[0], patch.operations)]
+    except RefusedRequest as error:
+        raise PatchError(f"failure applying rfc6902 patches to talos machine config: {error}") from error
+
+
+def _patched(typed: list[Step], steps: list[Step]) -> list[Step]:
+    """Return the documents after one patch; what it adds itself is no target of its other documents."""
+    result = list(typed)
+    targets = {_whose(each): each for each in typed}
+    for step in steps:
+        target = targets.get(_whose(step))
         if target is None:
-            result.append(plain)
+            result.append(step)
+        elif isinstance(step, Deletion):
+            if step.path:
+                step.apply(target)
+            else:
+                result.remove(target)
+                del targets[_whose(step)]
+        elif isinstance(target, Deletion):
+            raise PatchError("merge type mismatch: a deletion is in the document's place")
         else:
-            _merge(target, plain, (), RULE_REPLACED if change.get("kind") == "NetworkRuleConfig" else REPLACED)
-        for path, entry in deletions:
-            _delete(result, change, path, entry)
+            _merge_section(target, step, section_of(step))
     return result
 
 
-def _identity(document: Document) -> tuple[str, str, str]:
-    kind = document.get("kind", "v1alpha1")
-    return (document.get("apiVersion", ""), kind, document.get("name", "") if "kind" in document else "")
-
-
-def _merge(left: Document, right: Document, path: Path, replaced: set[Path]) -> None:
-    for name, value in right.items():
-        where = (*path, name)
-        have = left.get(name)
-        if value in (None, "") or (value in ([], {}) and have):
+def _merge_section(left: Document, right: Document, section: str) -> None:
+    for name, (kind, letters) in fields(section).items():
+        if name not in right:
             continue
-        if have in (None, "", [], {}) or where in replaced:
-            left[name] = copy.deepcopy(value)
-        elif isinstance(have, dict) and isinstance(value, dict):
-            _merge(have, value, where, replaced)
-        elif isinstance(have, list) and isinstance(value, list):
-            left[name] = _merge_lists(name, have, value)
-        elif isinstance(have, (dict, list)) or isinstance(value, (dict, list)):
-            raise PatchError(f"merge type mismatch left {type(have).__name__} right {type(value).__name__}")
+        is_absent = name not in left
+        if is_absent and "p" in letters:
+            left[name] = copy.deepcopy(right[name])
         else:
-            left[name] = value
+            have = left.get(name, _empty(kind))
+            left[name] = _merged(have, right[name], kind, is_replaced="r" in letters, is_pointer="p" in letters)
 
 
-def _merge_lists(name: str, left: list[Any], right: list[Any]) -> list[Any]:
-    keys = KEYED.get(name)
-    if keys is None:
+def _empty(kind: Any) -> Any:
+    if isinstance(kind, str):
+        return scalars.zero(kind)
+    return [] if "list" in kind else {}
+
+
+def _merged(left: Any, right: Any, kind: Any, is_replaced: bool = False, is_pointer: bool = False) -> Any:
+    if right is None or (is_replaced and kind == "object" and not right):
+        return left
+    if left is None or is_replaced:
+        return copy.deepcopy(right)
+    if isinstance(kind, str):
+        return _merged_named(left, right, kind, is_pointer)
+    if "section" in kind:
+        _merge_section(left, right, kind["section"])
+        return left
+    if "list" in kind:
+        return _merged_lists(left, right, kind["list"])
+    changed = {name: _merged(left[name], each, kind["map"]) if name in left else each for name, each in right.items()}
+    return {**left, **copy.deepcopy(changed)}
+
+
+def _merged_named(left: Any, right: Any, kind: str, is_pointer: bool) -> Any:
+    if kind in ("object", "any"):
+        return _merged_free(left, right)
+    is_nothing = right == scalars.zero(kind) and kind != "boolean" and not is_pointer
+    return left if is_nothing else copy.deepcopy(right)
+
+
+def _merged_free(left: Any, right: Any) -> Any:
+    """Return two values of any form merged; two of different kinds are refused."""
+    if left is None or right is None:
+        return copy.deepcopy(right) if left is None else left
+    if type(left) is not type(right):
+        raise PatchError(f"merge type mismatch left {type(left).__name__} right {type(right).__name__}")
+    if isinstance(left, dict):
+        return {**left, **{name: _merged_free(left.get(name), each) for name, each in right.items()}}
+    if isinstance(left, list):
+        return left + copy.deepcopy(right)
+    return left if right in ("", 0) and not isinstance(right, bool) else right
+
+
+def _merged_lists(left: list[Any], right: list[Any], kind: Any) -> list[Any]:
+    section = kind.get("section", "") if isinstance(kind, dict) else ""
+    if section not in KEYED:
         return left + copy.deepcopy(right)
     result = list(left)
     for each in right:
-        key = next((key for key in keys if each.get(key)), None)
-        same = next((old for old in result if key and old.get(key) == each[key]), None)
-        if same is None:
+        key = next((key for key in KEYED[section] if each.get(key)), KEYED[section][-1])
+        same = next((old for old in result if old.get(key) == each.get(key)), None)
+        if same is None or (section == "v1alpha1.Device" and key not in each):
             result.append(copy.deepcopy(each))
         else:
-            _merge(same, each, (), set())
+            _merge_section(same, each, section)
     return result
-
-
-def _deletions(value: Any, path: Path = ()) -> Iterator[tuple[Path, Document | None]]:
-    """Yield the path of everything that says `$patch: delete`; an entry of a list comes with what names it."""
-    if isinstance(value, dict):
-        if value.get("$patch") == "delete":
-            yield path, None
-            return
-        for name, each in value.items():
-            yield from _deletions(each, (*path, name))
-    elif isinstance(value, list):
-        for each in value:
-            if isinstance(each, dict) and each.get("$patch") == "delete":
-                yield path, {key: text for key, text in each.items() if key != "$patch"}
-
-
-def _without_deletes(value: Any) -> Any:
-    if isinstance(value, dict):
-        kept = {
-            name: _without_deletes(each)
-            for name, each in value.items()
-            if not (isinstance(each, dict) and each.get("$patch") == "delete")
-        }
-        return {name: each for name, each in kept.items() if each != {} or value[name] == {}}
-    if isinstance(value, list):
-        return [_without_deletes(e) for e in value if not (isinstance(e, dict) and e.get("$patch") == "delete")]
-    return value
-
-
-def _delete(documents: list[Document], change: Document, path: Path, entry: Document | None) -> None:
-    target = next((each for each in documents if _identity(each) == _identity(change)), None)
-    if target is None:
-        raise PatchError("lookup failed")
-    if not path:
-        documents.remove(target)
-        return
-    place: Any = target
-    for name in path[:-1]:
-        if not isinstance(place, dict):
-            raise PatchError(f"lookup failed: {'.'.join(path)}")
-        if place.get(name) in (None, {}) and name != path[-2]:
-            raise PatchPanic("runtime error: invalid memory address or nil pointer dereference")
-        place = place.get(name)
-        if place is None:
-            raise PatchPanic("runtime error: invalid memory address or nil pointer dereference")
-    if not isinstance(place, dict) or path[-1] not in place:
-        raise PatchError(f"lookup failed: {'.'.join(path)}")
-    if entry is None:
-        del place[path[-1]]
-    else:
-        _delete_entry(place, path, entry)
-    _drop_empty(target, path[:-1])
-
-
-def _delete_entry(place: Document, path: Path, entry: Document) -> None:
-    name, wanted = next(iter(entry.items()))
-    found = [each for each in place[path[-1]] if each.get(name) == wanted]
-    if not found:
-        raise PatchError(f"lookup failed: {'.'.join(path)}")
-    place[path[-1]].remove(found[0])
-
-
-def _drop_empty(target: Document, path: Path) -> None:
-    """Remove the map that has lost its last entry, as encoding leaves it out."""
-    if path and (place := _at(target, path)) == {} and place is not None:
-        parent = _at(target, path[:-1])
-        if parent is not None:
-            del parent[path[-1]]
-
-
-def _at(value: Any, path: Path) -> Any:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value

@@ -20,13 +20,19 @@ TALOS_HEADER = "ED25519 PRIVATE KEY"
 
 
 def new_authority(organization: str, key: Key) -> tuple[str, str]:
-    """Return a self-signed CA as (certificate, key) in PEM, the key as Talos writes it."""
-    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)])
+    """Return a self-signed CA as (certificate, key) in PEM, the key as Talos writes it.
+
+    Talos gives the CA of Kubernetes' aggregator no name at all: an empty organization.
+    """
+    subject = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else [])
     builder = _builder(subject, TEN_YEARS).issuer_name(subject).public_key(key.public_key())
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    builder = builder.add_extension(_key_usage(signs_certificates=True), critical=True)
+    both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+    builder = builder.add_extension(x509.ExtendedKeyUsage(both), critical=False)
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = builder.add_extension(identifier, critical=False)
-    return _pem(builder.sign(key, _hash(key))), key_pem(key)
+    return pem(builder.sign(key, _hash(key))), key_pem(key)
 
 
 def issue(
@@ -49,11 +55,15 @@ def issue(
         names.append(x509.NameAttribute(NameOID.COMMON_NAME, common_name))
     usages = [ExtendedKeyUsageOID.SERVER_AUTH if hosts else ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = _builder(x509.Name(names), lifetime).issuer_name(authority.subject).public_key(own.public_key())
+    builder = builder.add_extension(_key_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    identifier = _authority_identifier(authority)
+    if identifier is not None:
+        builder = builder.add_extension(identifier, critical=False)
     if hosts:
         alternatives = x509.SubjectAlternativeName([_host(each) for each in dict.fromkeys(hosts)])
-        builder = builder.add_extension(alternatives, critical=False)
-    return _pem(builder.sign(signer, _hash(signer))), readable(key_pem(own))
+        builder = builder.add_extension(alternatives, critical=not names)
+    return pem(builder.sign(signer, _hash(signer))), readable(key_pem(own))
 
 
 def load_key(pem: str) -> Key:
@@ -95,6 +105,29 @@ def _builder(subject: x509.Name, lifetime: timedelta) -> x509.CertificateBuilder
     return builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + lifetime)
 
 
+def _key_usage(signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier | None:
+    """Return what names the authority: its own identifier, which Talos draws at random; None when it has none."""
+    try:
+        identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:
+        return None
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+
+
 def _host(name: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
@@ -102,5 +135,6 @@ def _host(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _pem(certificate: x509.Certificate) -> str:
+def pem(certificate: x509.Certificate) -> str:
+    """Return a certificate in PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()

@@ -20,7 +20,7 @@ TOKEN_LETTERS = string.ascii_lowercase + string.digits
 def new_bundle() -> Bundle:
     """Return the secrets of a new cluster, in the shape in which CABPT v0.6.11 stores them."""
     return {
-        "cluster": {"id": _random(), "secret": _random()},
+        "cluster": {"id": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(), "secret": _random()},
         "secrets": {"bootstraptoken": _token(), "secretboxencryptionsecret": _random()},
         "trustdinfo": {"token": _token()},
         "certs": {
