@@ -252,6 +252,7 @@ DRIFTS = {
     "kubeconfig": drift_kubeconfig,
     "talosconfig": drift_talosconfig,
     "hcloud-ccm": drift_ccm_secret,
+    "health-checks": drift_health_check,
 }
 
 
