@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from aiohttp import web
 
 from tallship.errors import SetupError
-from tallship.lab.faults import Fault
+from tallship.lab.clock import LabClock
+from tallship.lab.faults import Fault, Faults
+from tallship.lab.hetzner.api import HetznerApi
 from tallship.lab.programs.conversation import Program
 from tallship.lab.programs.routes import routes
 from tallship.lab.world import hold_clients
 
-if TYPE_CHECKING:
-    from tallship.lab.process import Lab
-
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _OPEN = ("/address",)
+
+
+class Lab(Protocol):
+    """What this door opens on."""
+
+    clock: LabClock
+    faults: Faults
+    hetzner: HetznerApi
+    stopping: asyncio.Event
+
+    def status(self) -> dict[str, Any]:
+        """Return what it serves, what was written to it, and what goes wrong next."""
+
+    def reset_counters(self) -> None:
+        """Begin to count writes anew."""
 
 
 class Control:
