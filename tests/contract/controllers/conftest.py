@@ -1,20 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from controller_world import ControllerWorld
 
 from tallship.lab.talos.config import secrets
 
+shared_keys = cache(secrets.new_bundle)
+"""One cluster's keys for all tests: making them takes most of a second."""
 
-@pytest.fixture(scope="session", autouse=True)
-def bundle() -> Iterator[None]:
-    """One cluster's keys for all tests: making them takes most of a second."""
-    with pytest.MonkeyPatch.context() as patch:
-        keys = secrets.new_bundle()
-        patch.setattr(secrets, "new_bundle", lambda: keys)
-        yield
+
+@pytest.fixture(autouse=True)
+def bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cluster of these tests has the same keys."""
+    monkeypatch.setattr(secrets, "new_bundle", shared_keys)
 
 
 @pytest.fixture
