@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tallship.engine import Clock
+from tallship.engine import Clock, Step
 from tallship.errors import ApiError, SetupError, Unreachable
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ class Site:
     is_lab: bool = False
 
 
+def _to_nobody(_step: Step[Any], _text: str) -> None:
+    """Where nobody watches."""
+
+
 @dataclass
 class Env:
     """One cluster and everything around it. Adapters are made when they are first used."""
@@ -85,6 +89,10 @@ class Env:
     """The folder of the cluster file; paths in it are relative to this."""
     replace: bool = False
     """The person agreed that servers are replaced."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when somebody wants the run to stop; an act that waits heeds it."""
+    tell: Callable[[Step[Any], str], None] = field(default=_to_nobody)
+    """Called by an act with what it has come to, for a person who watches."""
 
     @property
     def management_kubeconfig(self) -> Path:
@@ -141,17 +149,24 @@ class Env:
 
     @cached_property
     def manages_itself(self) -> bool:
-        """True when the cluster holds its own Cluster API objects, as after a pivot."""
+        """True when the cluster holds its own Cluster API objects, as after a pivot.
+
+        Raises Unreachable when the cluster has servers, does not answer, and is managed from nowhere else: then it may
+        well manage itself, and nobody must begin anew beside it.
+        """
         if not self.kubeconfig.exists():
             return False
         try:
-            return self.workload.find("cluster.x-k8s.io/v1beta1", "Cluster", self.spec.name, "default") is not None
-        except Unreachable:
-            return False
-        except ApiError as error:
-            if error.code == "unknown-kind":
+            return self._holds_cluster(self.workload)
+        except Unreachable as silence:
+            if self._is_managed_outside() or not self.hetzner.list_servers(self.spec.names.owned_by_caph):
                 return False
-            raise
+            hint = "it may manage itself: `tallship status` shows its servers"
+            raise Unreachable(f"{silence.message}, and no management cluster knows it", hint=hint) from silence
+
+    def look_again(self) -> None:
+        """Forget where the Cluster API objects are: they may have moved."""
+        self.__dict__.pop("manages_itself", None)
 
     @property
     def home(self) -> Kube:
@@ -180,6 +195,22 @@ class Env:
             adapter = self.__dict__.get(name)
             if adapter is not None:
                 adapter.close()
+
+    def _is_managed_outside(self) -> bool:
+        try:
+            return self.management_kubeconfig.exists() and self._holds_cluster(self.management)
+        except Unreachable:
+            return False
+
+    def _holds_cluster(self, kube: Kube) -> bool:
+        try:
+            return kube.find("cluster.x-k8s.io/v1beta1", "Cluster", self.spec.name, "default") is not None
+        except Unreachable:
+            raise
+        except ApiError as error:
+            if error.code == "unknown-kind":
+                return False
+            raise
 
     def _kube(self, kubeconfig: Path, step: str, context: str | None = None) -> Kube:
         from tallship.adapters.kube import Kube

@@ -13,6 +13,14 @@ from tallship.ops.image import ImageExists
 from tallship.ops.images_ahead import CiliumPulled
 from tallship.ops.management import ManagementRunning, ProvidersInstalled
 from tallship.ops.nodes import NodesReady
+from tallship.ops.pivot import (
+    BootstrapDeleted,
+    ManagementExported,
+    MoveProven,
+    ObjectsMoved,
+    PivotAllowed,
+    ProvidersInstalledInside,
+)
 from tallship.ops.preflight import Preflight
 from tallship.ops.secret import TokenSecretMatches
 
@@ -34,3 +42,14 @@ UP: Flow[Env] = (
     HealthChecksApplied(),
     FirewallApplied(),
 )
+
+PIVOT: Flow[Env] = (
+    PivotAllowed(),
+    Lanes(((ManagementExported(),), (ProvidersInstalledInside(),))),
+    ObjectsMoved(),
+    MoveProven(),
+    FirewallMatches(),
+    FirewallApplied(),
+)
+
+CLEAN: Flow[Env] = (BootstrapDeleted(),)

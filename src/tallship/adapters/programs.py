@@ -24,6 +24,8 @@ VERSION_ARGUMENTS = {
 }
 ENGINES = ("docker", "nerdctl", "podman")
 """What kind may run its node in, in the order in which kind looks for them."""
+MOVE_TIMEOUT = 600.0
+"""Seconds for `clusterctl move`; some 25 objects take it 3."""
 HELM_TIMEOUT = 330.0
 """Seconds: helm's own time limit of five minutes, and a little for it to say so."""
 LAST_GOOD = ("deployed", "superseded")
@@ -96,16 +98,39 @@ class Programs:
         return self._mark("kind", name).was_killed
 
     def clusterctl_init(
-        self, kubeconfig: Path, config: Mapping[str, Any], arguments: Sequence[str], timeout: float
+        self,
+        kubeconfig: Path,
+        context: str | None,
+        config: Mapping[str, Any],
+        arguments: Sequence[str],
+        timeout: float,
     ) -> None:
         """Install Cluster API and its providers; what is there at the same version is left alone.
 
         `config` is clusterctl's configuration, `arguments` name each provider and its version.
         """
         file = self._private_file("clusterctl.yaml", json.dumps(config))
-        self._run(
-            "clusterctl", "init", "--kubeconfig", str(kubeconfig), "--config", str(file), *arguments, timeout=timeout
-        )
+        where = (*_cluster(kubeconfig, context), "--config", str(file))
+        self._run("clusterctl", "init", *where, *arguments, timeout=timeout)
+
+    def clusterctl_move(self, source: Path, target: Path, context: str | None = None) -> None:
+        """Move every Cluster API object of the default namespace to another cluster.
+
+        Begun again after a kill it goes on: what is there already is written again, what is gone already is left.
+        """
+        self._move(*_cluster(source, context), "--to-kubeconfig", str(target))
+
+    def clusterctl_export(self, source: Path, folder: Path, context: str | None = None) -> None:
+        """Write every Cluster API object into an empty folder, secrets in clear; the controllers pause meanwhile."""
+        self._move(*_cluster(source, context), "--to-directory", str(folder))
+
+    def clusterctl_is_running(self) -> bool:
+        """True while a `clusterctl move` that we started, perhaps in an earlier run, is still at it."""
+        return self._mark("clusterctl", "move").is_running
+
+    def _move(self, *arguments: str) -> None:
+        mark = self._mark("clusterctl", "move")
+        self._run("clusterctl", "move", *arguments, "--namespace", "default", timeout=MOVE_TIMEOUT, mark=mark)
 
     def helm_upgrade(self, chart: Chart, version: str, values: Mapping[str, Any], kubeconfig: Path) -> None:
         """Install or upgrade a chart's release with exactly these values, without waiting until its pods run.
@@ -192,6 +217,10 @@ def output_of(command: Sequence[str], timeout: float = 60) -> str:
     if done.returncode != 0:
         raise SetupError(f"`{command[0]}` failed ({done.returncode})", hint=hint)
     return done.stdout
+
+
+def _cluster(kubeconfig: Path, context: str | None) -> tuple[str, ...]:
+    return ("--kubeconfig", str(kubeconfig), *(("--kubeconfig-context", context) if context else ()))
 
 
 def _missing(name: str) -> SetupError:

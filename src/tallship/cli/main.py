@@ -21,6 +21,8 @@ COMMANDS = {
     "plan": ("plan:plan", "Show each step's state, what would be bought and what it costs; changes nothing."),
     "up": ("up:up", "Make the cluster so; run it again to resume."),
     "status": ("status:status", "Show nodes, etcd, control plane, versions, firewall and cost."),
+    "pivot": ("pivot:pivot", "Move Cluster API into the cluster itself; run it again to resume."),
+    "clean": ("pivot:clean", "Delete the bootstrap cluster after a proven pivot."),
     "kubeconfig": ("access:kubeconfig", "Print the cluster's kubeconfig, its path, or merge it into the usual file."),
     "talosconfig": (
         "access:talosconfig",

@@ -8,9 +8,9 @@ from tallship.adapters import reach
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError
-from tallship.manifests import access, cluster, conditions
+from tallship.manifests import access, cluster, conditions, pivot
 from tallship.ops import nudges
-from tallship.ops.kinds import CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
+from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
 from tallship.ops.objects import equals_stored, find
 
 Document = dict[str, Any]
@@ -29,6 +29,9 @@ class ClusterApplied(Step[Env]):
         """Compare each document with what is stored."""
         if not has_providers(env):
             return Seen(State.BLOCKED, "needs `capi-init` first")
+        if is_paused(env):
+            hint = "`tallship pivot` finishes a move; else whoever paused it sets its `spec.paused` to false"
+            return Seen(State.BROKEN, "the Cluster is paused: no controller works on it", hint=hint)
         different = [each["kind"] for each in infrastructure(env) if not equals_stored(env.home, each)]
         if different:
             return Seen(State.MISSING, change=f"apply {', '.join(different)}")
@@ -134,6 +137,12 @@ def has_providers(env: Env) -> bool:
             return False
         raise
     return True
+
+
+def is_paused(env: Env) -> bool:
+    """True while controllers leave the cluster alone, as in the middle of a move."""
+    live = env.home.find(*CLUSTER, env.spec.name, "default")
+    return live is not None and pivot.is_paused(live)
 
 
 def find_control_plane(env: Env) -> Document | None:

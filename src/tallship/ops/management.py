@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tallship import versions
+from tallship.adapters.kube import Kube
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import SetupError
@@ -63,18 +65,18 @@ class ProvidersInstalled(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Compare clusterctl's inventory and the Deployments with the pinned versions."""
-        if not env.home_is_up():
+        if not self.is_up(env):
             return Seen(State.BLOCKED, "needs `kind-create` first")
-        inventory = env.home.list("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider")
-        absent, other = conditions.provider_problems(inventory)
+        kube = self.api(env)
+        absent, other = conditions.provider_problems(kube.list("clusterctl.cluster.x-k8s.io/v1alpha3", "Provider"))
         if other:
             hint = "these are not the versions that this release was tried with; another cluster may need them"
             return Seen(State.BROKEN, "; ".join(other), hint=hint)
         if absent:
-            if env.home.find("v1", "Namespace", "cert-manager-test"):
+            if kube.find("v1", "Namespace", "cert-manager-test"):
                 return Seen(State.WORKING, "waiting for namespace cert-manager-test to go")
             return Seen(State.MISSING, change=f"install {', '.join(absent)}")
-        waiting = [each for each in self._deployments(env) if not conditions.deployment_available(each)]
+        waiting = [each for each in self._deployments(kube) if not conditions.deployment_available(each)]
         if waiting:
             names = ", ".join(each["metadata"]["name"] for each in waiting)
             return Seen(State.WORKING, f"waiting for {names}")
@@ -82,15 +84,28 @@ class ProvidersInstalled(Step[Env]):
 
     def act(self, env: Env, seen: Seen) -> None:
         """Run `clusterctl init` with every version given."""
-        arguments = clusterctl.init_arguments()
-        env.programs.clusterctl_init(env.management_kubeconfig, clusterctl.config(), arguments, self.timeout)
+        env.programs.clusterctl_init(*self.target(env), clusterctl.config(), clusterctl.init_arguments(), self.timeout)
 
     def explain(self, env: Env) -> list[str]:
         """Return the last events of the providers' namespaces."""
-        return [line for each in versions.PROVIDERS for line in env.home.events(each.namespace)[-3:]]
+        return [line for each in versions.PROVIDERS for line in self.api(env).events(each.namespace)[-3:]]
 
-    def _deployments(self, env: Env) -> list[dict[str, Any]]:
-        found = [env.home.find("apps/v1", "Deployment", p.deployment, p.namespace) for p in versions.PROVIDERS]
+    def api(self, env: Env) -> Kube:
+        """Return the API that holds the Cluster API objects."""
+        return env.home
+
+    def is_up(self, env: Env) -> bool:
+        """True when that API answers."""
+        return env.home_is_up()
+
+    def target(self, env: Env) -> tuple[Path, str | None]:
+        """Return its kubeconfig and context."""
+        if env.manages_itself:
+            return env.kubeconfig, None
+        return env.management_kubeconfig, env.spec.management.context
+
+    def _deployments(self, kube: Kube) -> list[dict[str, Any]]:
+        found = [kube.find("apps/v1", "Deployment", each.deployment, each.namespace) for each in versions.PROVIDERS]
         return [each for each in found if each is not None]
 
 

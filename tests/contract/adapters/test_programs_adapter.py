@@ -87,7 +87,7 @@ def test_values_go_through_stdin_alone(tools: Tools) -> None:
 
 def test_clusterctls_configuration_is_private(tools: Tools) -> None:
     tools.write("clusterctl", 'cat "$5"')
-    tools.programs.clusterctl_init(tools.kubeconfig, {"providers": []}, ["--core", "cluster-api:v1"], timeout=10)
+    tools.programs.clusterctl_init(tools.kubeconfig, None, {"providers": []}, ["--core", "cluster-api:v1"], timeout=10)
     assert (tools.home / "clusterctl.yaml").stat().st_mode & 0o777 == 0o600
 
 

@@ -31,7 +31,7 @@ def init(lab: ProgramsLab, *changed: tuple[str, str]) -> float:
     """Run `clusterctl init`; returns how long it took."""
     before = lab.clock.now()
     arguments = [dict(changed).get(each, each) for each in clusterctl.init_arguments()]
-    lab.client(lambda: lab.programs.clusterctl_init(lab.kubeconfig, clusterctl.config(), arguments, timeout=60))
+    lab.client(lambda: lab.programs.clusterctl_init(lab.kubeconfig, None, clusterctl.config(), arguments, timeout=60))
     return lab.clock.now() - before
 
 

@@ -3,7 +3,7 @@
 It speaks HTTP by hand: http.client would take longer to import than all the rest. The request's body stays open while
 the program runs: when the program is killed the lab sees it end, and SIGTERM is one more line in it.
 """
-# ruff: noqa: PTH109, PTH110, PTH113, PTH108, PTH123, T201
+# ruff: noqa: PTH108, PTH109, PTH110, PTH112, PTH113, PTH118, PTH123, PTH208, T201
 # (pathlib would double the time to start; printing is what a program does)
 
 import json
@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
-FILE_OPTIONS = ("--kubeconfig", "--config", "--values")
+FILE_OPTIONS = ("--kubeconfig", "--to-kubeconfig", "--config", "--values")
+FOLDER_OPTIONS = ("--from-directory", "--to-directory")
 GENTLE = ("helm",)
 """Programs that clean up when they get SIGTERM; the others just end."""
 
@@ -94,12 +95,20 @@ def standard_input(arguments: list[str]) -> str:
 
 
 def files(arguments: list[str]) -> dict[str, str]:
-    """Return the text of each file that an option names; one that is not there is left out."""
+    """Return the text of each file that an option names; one that is not there is left out.
+
+    A folder is `FOLDER/` without a text; of one to read from, each file too.
+    """
     found = {}
     for option, value in zip(arguments, arguments[1:], strict=False):  # noqa: RUF007 - spares an import
         if option in FILE_OPTIONS and os.path.isfile(value):
             with open(value, encoding="utf-8") as file:
                 found[value] = file.read()
+        if option in FOLDER_OPTIONS and os.path.isdir(value):
+            found[f"{value}/"] = ""
+            for name in os.listdir(value) if option == "--from-directory" else ():
+                with open(os.path.join(value, name), encoding="utf-8") as file:
+                    found[f"{value}/{name}"] = file.read()
     return found
 
 

@@ -1,4 +1,4 @@
-"""clusterctl 1.10.10: `init` with every provider named, which leaves alone what is there at the same version."""
+"""clusterctl 1.10.10: `init` with every provider named, and `move`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ from tallship.lab.programs import components, times
 from tallship.lab.programs.command import Command, form, parse
 from tallship.lab.programs.components import PROVIDERS, Provider
 from tallship.lab.programs.conversation import Failed, Output, ProgramRequest, Say
+from tallship.lab.programs.move import Move
 
 VERSION = "v1.10.10"
 FORMS = (
     form("version", options="-o"),
-    form("init", required="--kubeconfig --config --core --infrastructure --bootstrap --control-plane"),
+    form(
+        "init",
+        required="--kubeconfig --config --core --infrastructure --bootstrap --control-plane",
+        options="--kubeconfig-context",
+    ),
+    form(
+        "move",
+        required="--namespace",
+        options="--kubeconfig --kubeconfig-context --to-kubeconfig --to-directory --from-directory",
+    ),
 )
 _CERT_MANAGER_DEFINITION = "certificates.cert-manager.io"
 
@@ -36,13 +46,56 @@ class Clusterctl:
         if command.form.words == ("version",):
             yield _version(command.get("-o"))
             return
+        if command.form.words == ("move",):
+            async for output in self._move(request, command):
+                yield output
+            return
         wanted = _providers(command, _config(request.read(command["--config"])))
-        client = KubeClient.from_kubeconfig(request.read(command["--kubeconfig"]), f"clusterctl/{VERSION}")
+        client = _client(request, command, "--kubeconfig")
         try:
             async for line in Initialization(client, self._clock, request, wanted).run():
                 yield Say(line)
         finally:
             await client.close()
+
+    async def _move(self, request: ProgramRequest, command: Command) -> AsyncIterator[Output]:
+        """Move between two clusters, or into a folder or out of one."""
+        move = Move(request, self._clock, command["--namespace"])
+        folder = command.get("--to-directory") or command.get("--from-directory")
+        if folder and f"{folder}/" not in request.files:
+            raise Failed(f"Error: stat {folder}: no such file or directory")
+        clients = [
+            _client(request, command, option)
+            for option in ("--kubeconfig", "--to-kubeconfig")
+            if option in command.options
+        ]
+        try:
+            async for output in _moving(move, command, clients, request):
+                yield output
+        finally:
+            for client in clients:
+                await client.close()
+
+
+def _client(request: ProgramRequest, command: Command, option: str) -> KubeClient:
+    """Return a client for the cluster that an option names a kubeconfig of."""
+    text, context = request.read(command[option]), command.get(f"{option}-context")
+    if context:
+        text = yaml.safe_dump({**yaml.safe_load(text), "current-context": context})
+    return KubeClient.from_kubeconfig(text, f"clusterctl/{VERSION}")
+
+
+def _moving(move: Move, command: Command, clients: list[KubeClient], request: ProgramRequest) -> AsyncIterator[Output]:
+    match sorted(set(command.options) - {"--namespace", "--kubeconfig-context"}):
+        case ["--kubeconfig", "--to-kubeconfig"]:
+            return move.to_cluster(*clients)
+        case ["--kubeconfig", "--to-directory"]:
+            return move.to_directory(clients[0], command["--to-directory"])
+        case ["--from-directory", "--to-kubeconfig"]:
+            folder = command["--from-directory"] + "/"
+            texts = [text for name, text in request.files.items() if name.startswith(folder) and name != folder]
+            return move.from_directory(clients[0], texts)
+    raise Failed("Error: please specify a target cluster using the --to-kubeconfig flag when not using --dry-run")
 
 
 class Initialization:

@@ -65,8 +65,8 @@ class Fleet(Protocol):
 class Runner(Protocol):
     """Runs Cluster API and its providers where their Deployments are."""
 
-    def manage(self, name: str, connect: Connect) -> None:
-        """Run providers in a Kubernetes API that is up."""
+    def manage(self, name: str, connect: Connect, source: str = "") -> None:
+        """Run providers in a Kubernetes API that is up; `source` is the address that they call Talos from."""
 
     async def unmanage(self, name: str) -> None:
         """Stop the providers of a Kubernetes API that goes down."""
@@ -136,7 +136,7 @@ class Clusters:
         for key, machines in members.items():
             if key not in self._running and any(each.serves_kubernetes for each in machines):
                 parts = self._running[key] = self._make_parts(key, machines)
-                self._runner.manage(key, parts.connect)
+                self._runner.manage(key, parts.connect, parts.address)
             if key in self._running:
                 await self._running[key].follow(machines)
 
@@ -220,6 +220,11 @@ class WorkloadParts:
         for name, machine in self._machines.items():
             if machine.kubelet_may_register and name not in self._kubelets and self._mirror.complete:
                 await self._start_kubelet(name, machine)
+
+    @property
+    def address(self) -> str:
+        """Where what runs on the machines calls from: it stands for their private addresses."""
+        return self._server.public_ip
 
     def connect(self, user_agent: str) -> KubeClient:
         """Return a client with a manager's rights that stays with an API server that answers."""

@@ -1,0 +1,96 @@
+"""Exports of the Cluster API objects: one private folder each, whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tallship.env import Env
+from tallship.errors import ProgramError
+from tallship.manifests import pivot
+from tallship.ops.files import make_private_folder
+
+Document = dict[str, Any]
+
+FRESH_SECONDS = 3600.0
+"""How old an export may be that a move relies on."""
+_TIME = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class Export:
+    """One folder with a document for each object, as `clusterctl move --to-directory` writes them."""
+
+    folder: Path
+    made: datetime
+    objects: tuple[Document, ...]
+
+    def age(self, today: datetime) -> float:
+        """Return its age in seconds."""
+        return (today - self.made).total_seconds()
+
+
+def root(env: Env) -> Path:
+    """Return the folder of all exports."""
+    return env.folder / "exports"
+
+
+def make(env: Env) -> Path:
+    """Export everything and return the folder, which appears only when it is whole. Raises ProgramError.
+
+    Every file in it is private; it holds the token and every key of the cluster in clear.
+    """
+    name = env.clock.today().strftime(_TIME)
+    for left_behind in make_private_folder(root(env)).glob(".*"):
+        shutil.rmtree(left_behind)  # of a run that was killed: half of everything, in clear
+    unfinished = make_private_folder(root(env) / f".{name}")
+    env.programs.clusterctl_export(env.management_kubeconfig, unfinished, env.spec.management.context)
+    if not any(each["kind"] == "Cluster" for each in _documents(unfinished)):
+        raise ProgramError(
+            "`clusterctl move --to-directory` wrote no Cluster", hint="`tallship status` shows where it is"
+        )
+    for file in unfinished.iterdir():
+        file.chmod(0o600)
+        _sync(file)
+    whole = root(env) / name
+    unfinished.rename(whole)
+    _sync(whole.parent)
+    return whole
+
+
+def newest(env: Env, cluster_uid: str = "") -> Export | None:
+    """Return the newest whole export, of the Cluster with this uid where one is given; None where there is none."""
+    if not root(env).is_dir():
+        return None
+    for folder in sorted((each for each in root(env).iterdir() if not each.name.startswith(".")), reverse=True):
+        objects = tuple(_documents(folder))
+        uids = [each["metadata"]["uid"] for each in objects if each["kind"] == "Cluster"]
+        if uids and cluster_uid in ("", *uids):
+            made = datetime.strptime(f"{folder.name}+0000", f"{_TIME}%z")
+            return Export(folder, made, objects)
+    return None
+
+
+def missing(env: Env, there: Iterable[Document], kinds: Iterable[str]) -> list[str]:
+    """Return the objects of these kinds in the newest export that are not there."""
+    export, wanted = newest(env), set(kinds)
+    saved = [each for each in export.objects if each["kind"] in wanted] if export else []
+    return sorted(set(pivot.names(saved)) - set(pivot.names(there)))
+
+
+def _documents(folder: Path) -> list[Document]:
+    return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.yaml"))]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
