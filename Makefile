@@ -13,10 +13,10 @@ ready := $(VENV)/.ready
 STEPS := image kind-create capi-init secret apply kubeconfig pull-cilium wait-cp talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
 	firewall firewall-apply health-checks
 
-.PHONY: help demo test check fmt golden bench proto lock setup bootstrap status plan $(STEPS)
+.PHONY: help demo test e2e check fmt golden bench proto lock setup bootstrap pivot clean status plan $(STEPS)
 
 help: ## show the targets
-	@awk -F':.*## ' '/^[a-z$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "and each step of the guide: $(STEPS)"
 
 setup: $(ready) ## make the environment
@@ -29,6 +29,12 @@ $(ready): requirements.lock pyproject.toml
 
 bootstrap: $(ready) ## the whole cluster, from nothing to Ready nodes
 	$(tallship) up $(options)
+
+pivot: $(ready) ## move Cluster API into the cluster itself
+	$(tallship) pivot --file $(FILE) $(if $(LAB),--lab)
+
+clean: $(ready) ## delete the bootstrap cluster after the pivot
+	$(tallship) clean --file $(FILE) $(if $(LAB),--lab)
 
 plan: $(ready) ## what `bootstrap` would do, and what it would cost
 	$(tallship) plan $(options)
@@ -45,6 +51,10 @@ demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
 
 test: $(ready) ## the tests
 	$(VENV)/bin/pytest -n auto --dist loadfile
+
+e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
+	$(VENV)/bin/python tests/e2e/build_programs.py
+	$(VENV)/bin/pytest tests/e2e
 
 bench: $(ready) ## what it costs in time and calls; WRITE=1 puts the figures into docs/performance.md
 	$(VENV)/bin/python -m bench $(if $(WRITE),--write)

@@ -91,11 +91,11 @@ def test_make_targets_that_documents_name_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     named = re.search(r"^STEPS := ((?:.*\\\n)*.*)", makefile, re.MULTILINE)
     assert named is not None
-    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE)) | set(named[1].replace("\\", " ").split())
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefile, re.MULTILINE)) | set(named[1].replace("\\", " ").split())
     missing = {
         f"{relative(path)}: {target}"
         for path in DOCUMENTS
-        for target in re.findall(r"(?:`|\$ )make ([a-z][a-z-]*)", path.read_text())
+        for target in re.findall(r"(?:`|\$ )make ([a-z][a-z0-9-]*)", path.read_text())
         if target not in targets
     }
     assert missing == set()
