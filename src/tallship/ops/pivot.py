@@ -85,7 +85,7 @@ class ManagementExported(Step[Env]):
             return Seen(State.BLOCKED, "needs `pivot-checks` first")
         found = exports.newest(env, here.cluster["metadata"]["uid"])
         if found is not None and found.age(env.clock.today()) < exports.FRESH_SECONDS:
-            return Seen(State.READY, f"{found.folder}, which holds every secret of the cluster in clear")
+            return Seen(State.READY, f"saved as {found.folder.name}")
         return Seen(State.MISSING, change=f"export Cluster API's objects to {exports.root(env)}")
 
     def act(self, env: Env, seen: Seen) -> None:
