@@ -30,6 +30,10 @@ class BuildFailed(Exception):
     """Go could not build a program; the text is the end of what it said."""
 
 
+class CannotBuild(BuildFailed):
+    """This machine cannot build: Go is too old, or its modules cannot be fetched."""
+
+
 @dataclass(frozen=True)
 class RealProgram:
     """A program: which of our modules requires it, its package, and the variables that its version is linked into.
@@ -119,6 +123,7 @@ def _build(program: RealProgram, target: Path) -> None:
     major, minor = version(program).lstrip("v").split(".")[:2]
     values = {"version": version(program), "major": major, "minor": minor}
     variables = (f"-X {name}={value.format(**values)}" for name, value in program.linked.items())
+    _go("list", "-deps", program.package, module=program.module)  # fetches what it needs
     flags = ["-trimpath", "-ldflags", " ".join(("-s -w", *variables))]
     _go("build", *flags, "-o", str(unfinished), program.package, module=program.module, seconds=BUILD_SECONDS)
     unfinished.replace(target / program.name)
@@ -130,7 +135,7 @@ def _module_version(module: str, requires: str) -> str:
 
 
 def _go(*arguments: str, module: str = "", seconds: float = _LIST_SECONDS) -> str:
-    """Return what Go says on stdout. Raises FileNotFoundError where it is missing, and BuildFailed."""
+    """Return what Go says on stdout. Raises FileNotFoundError where it is missing, CannotBuild and BuildFailed."""
     go = shutil.which("go")
     if go is None:
         raise FileNotFoundError(NEEDED)
@@ -140,16 +145,19 @@ def _go(*arguments: str, module: str = "", seconds: float = _LIST_SECONDS) -> st
         [go, *arguments], cwd=MODULES / module, env=environment, capture_output=True, text=True, timeout=seconds
     )
     if done.returncode:
-        raise BuildFailed("\n".join(done.stderr.strip().splitlines()[-10:]))
+        kind = BuildFailed if arguments[0] == "build" else CannotBuild
+        raise kind("\n".join(done.stderr.strip().splitlines()[-10:]))
     return done.stdout
 
 
 def main() -> int:
-    """Build everything; returns the exit code: 0 also where Go is missing, since the tests are skipped by name then."""
+    """Build everything; returns the exit code: 0 also where that cannot be, since the tests are then skipped."""
     try:
         print(f"the real programs are in {build()}")
     except FileNotFoundError as needed:
         print(f"not built: this needs {needed}")
+    except CannotBuild as problem:
+        print(f"not built: this needs {NEEDED}, and Go modules:\n{problem}")
     except (BuildFailed, subprocess.TimeoutExpired) as problem:
         print(problem, file=sys.stderr)
         return 1

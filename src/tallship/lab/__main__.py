@@ -23,6 +23,7 @@ from tallship.lab import network
 from tallship.lab.clock import ScaledClock
 from tallship.lab.process import STAND_INS, Lab, resume_time
 from tallship.lab.store import Store
+from tallship.localplane.processes import started_at
 
 
 def main() -> int:
@@ -79,7 +80,7 @@ def _write_files(lab: Lab, options: argparse.Namespace) -> None:
     endpoints = lab.endpoints()
     known = {
         "pid": os.getpid(),
-        "started": network.started_at(os.getpid()),
+        "started": started_at(os.getpid()),
         "network": lab.network,
         "speed": options.speed,
         "hetzner_endpoint": endpoints["hetzner"],

@@ -133,7 +133,8 @@ class VirtualClock:
 
     def run_threads(self, bodies: Sequence[Callable[[], None]]) -> None:
         """Run the bodies side by side, one client thread each; return when all have ended."""
-
+        if not bodies:
+            return
         left = len(bodies)
 
         def counted(body: Callable[[], None]) -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any
 from filelock import FileLock, Timeout
 
 from tallship.errors import SetupError
-from tallship.lab.network import is_running
+from tallship.localplane.processes import is_running
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0

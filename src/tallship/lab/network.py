@@ -14,6 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tallship.errors import SetupError
+from tallship.localplane.processes import is_running, started_at
 
 CONTROL_PORT = 8445
 _FIRST, _LAST = 64, 127  # 127.0-63 is left to others: 127.0.0.1, and resolvers that listen on 127.0.0.53
@@ -49,20 +50,6 @@ def give_back(network: str) -> None:
     record = registry() / f"{network}.json"
     if _holder(record).get("pid") == os.getpid():
         record.unlink(missing_ok=True)
-
-
-def started_at(pid: int) -> str:
-    """Return when a process started, in the kernel's own count; empty when there is no such process."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if state[0] in "ZX" else state[19]  # field 22 of proc(5), after the name in brackets
-
-
-def is_running(pid: int, started: str) -> bool:
-    """True while that very process runs (a number alone may belong to another one by now)."""
-    return bool(started) and started_at(pid) == started
 
 
 def in_use(address: str, port: int) -> bool:

@@ -58,7 +58,7 @@ def test_second_object_of_a_name_exists_already(lab: ApiLab) -> None:
     found = refusal(lab, "POST", CONFIG_MAPS, config_map())
     assert (found.code, found.reason) == (409, "AlreadyExists")
     assert found.message == 'configmaps "one" already exists'
-    assert found.details == {"name": "one", "group": "", "kind": "configmaps"}
+    assert found.details == {"name": "one", "kind": "configmaps"}
 
 
 def test_absent_object_and_absent_path_are_told_apart(lab: ApiLab) -> None:

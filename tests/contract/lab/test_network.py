@@ -68,12 +68,6 @@ def test_registry_that_cannot_be_written_is_an_error(shared: Path) -> None:
         network.take(None)
 
 
-def test_process_is_known_by_number_and_start() -> None:
-    assert network.is_running(os.getpid(), network.started_at(os.getpid()))
-    assert not network.is_running(os.getpid(), "1")
-    assert network.started_at(2**22 + 1) == ""
-
-
 def _forge(shared: Path, taken: str, folder: str) -> None:
     """Make the record say that its process is one that is dead."""
     (shared / f"{taken}.json").write_text(json.dumps({"pid": os.getpid(), "started": "1", "folder": folder}))

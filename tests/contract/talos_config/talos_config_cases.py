@@ -187,6 +187,18 @@ MERGED = {
         ]
     ),
     "inline manifests": Case(["cluster: {inlineManifests: [{name: a, contents: 'kind: Namespace'}]}"]),
+    "the endpoint, part by part": Case(
+        [
+            "cluster: {controlPlane: {endpoint: 'https://old.example.com:6443/path?query'}}",
+            "cluster: {controlPlane: {endpoint: 'https://new.example.com'}}",
+        ]
+    ),
+    "an endpoint without a scheme stays in the way": Case(
+        [
+            "cluster: {controlPlane: {endpoint: 'api.example.com:6443'}}",
+            "cluster: {controlPlane: {endpoint: 'https://api.example.com:6443'}}",
+        ]
+    ),
     "the endpoint": Case(
         ["cluster: {controlPlane: {endpoint: 'https://api.example.com:443', localAPIServerPort: 443}}"]
     ),

@@ -32,6 +32,7 @@ def admit(new: Document, old: Document | None, dry_run: bool = False) -> None:
         return
     if dry_run and TOPOLOGY_DRY_RUN in new["metadata"].get("annotations", {}):
         return
+    new.setdefault("spec", {})  # a webhook answers with the whole object, whose spec is never absent
     plug_in(new, old)
 
 

@@ -21,6 +21,7 @@ from tallship.lab.kube.fields import (
     is_key,
     is_set,
     map_keys,
+    named_above,
     property_schema,
     remove,
     to_trie,
@@ -103,9 +104,7 @@ def apply(
     for other, paths in conflicts.items():
         owners.take(other, paths)
     result: Document = merge(live or {}, applied, schema)
-    for path in sorted(owners.of(manager) - wanted.keys(), key=len, reverse=True):
-        if not is_key(path) and not _owned_below(path, owners.others(manager)):
-            remove(result, path, schema)
+    _remove_dropped(result, owners.of(manager) - wanted.keys(), [*owners.others(manager).values(), {*wanted}], schema)
     owners.put(manager, set(wanted), applied["apiVersion"], now)
     result.setdefault("metadata", {})["managedFields"] = owners.entries()
     return result
@@ -135,6 +134,8 @@ def merge(live: Any, applied: Any, schema: Schema) -> Any:
         return result
     if isinstance(live, list) and isinstance(applied, list):
         return _merge_lists(live, applied, schema)
+    if applied is None and isinstance(live, dict) and schema.get("x-kubernetes-map-type") != "atomic":
+        return copied(live)  # what was owned below is dropped afterwards; what was filled in stays
     return copied(applied)
 
 
@@ -153,10 +154,21 @@ def _merge_lists(live: list[Any], applied: list[Any], schema: Schema) -> list[An
     return result + [copied(each) for each in news.values()]
 
 
-def _owned_below(path: Path, others: dict[Manager, set[Path]]) -> bool:
-    """True when somebody else owns the path or something inside it."""
+def _remove_dropped(result: Document, dropped: set[Path], owned: list[set[Path]], schema: Schema) -> None:
+    """Remove what its manager applies no longer, and the fields around it that nobody owns anything of any more.
+
+    With such a field goes also what was only filled in there. Source: structured-merge-diff v4.4 (`merge/update.go`).
+    """
+    around = {above for path in dropped for above in named_above(path, schema)} - {("f:metadata",)}
+    for path in sorted(dropped | around, key=len, reverse=True):
+        if not is_key(path) and not _owned_below(path, owned):
+            remove(result, path, schema)
+
+
+def _owned_below(path: Path, owned: list[set[Path]]) -> bool:
+    """True when somebody owns the path or something inside it."""
     stem = path[:-1] if path[-1] == "." else path
-    return any(other[: len(stem)] == stem for paths in others.values() for other in paths)
+    return any(other[: len(stem)] == stem for paths in owned for other in paths)
 
 
 def _conflict(conflicts: dict[Manager, set[Path]], owners: Owners) -> RefusedRequest:

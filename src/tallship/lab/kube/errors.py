@@ -17,6 +17,7 @@ STATUS_OF = {
     "UnsupportedMediaType": 415,
     "Invalid": 422,
     "InternalError": 500,
+    "": 500,  # what the API server has no word for
 }
 """HTTP status by Kubernetes' word for it."""
 
@@ -35,7 +36,8 @@ class RefusedRequest(Exception):
         self.reason = reason
         self.code = STATUS_OF[reason]
         self.message = message
-        self.details = {**(details or {}), **({"causes": causes} if causes else {})}
+        told = {key: value for key, value in (details or {}).items() if value}
+        self.details = {**told, **({"causes": causes} if causes else {})}
 
     def body(self) -> dict[str, Any]:
         """Return the Status object."""
@@ -49,7 +51,7 @@ class RefusedRequest(Exception):
             "details": self.details,
             "code": self.code,
         }
-        return {key: value for key, value in found.items() if key != "details" or value}
+        return {key: value for key, value in found.items() if key not in ("details", "reason") or value}
 
 
 def success(group: str, plural: str, metadata: dict[str, Any]) -> dict[str, Any]:

@@ -108,15 +108,30 @@ def is_key(path: Path) -> bool:
     return len(path) > 1 and path[-2].startswith("k:") and path[-1][2:] in json.loads(path[-2][2:])
 
 
+def named_above(path: Path, schema: Schema) -> Iterator[Path]:
+    """Yield the paths of the fields that a path leads through; an entry of a map or of a list is no field."""
+    for length, part in enumerate(path[:-1], 1):
+        if part.startswith("f:"):
+            if part[2:] in schema.get("properties", UNKNOWN) or not isinstance(
+                schema.get("additionalProperties"), dict
+            ):
+                yield path[:length]
+            schema = property_schema(schema, part[2:])
+        else:
+            schema = schema.get("items", UNKNOWN)
+
+
 def remove(value: Any, path: Path, schema: Schema) -> None:
-    """Remove what stands at a path, and the maps and lists that become empty by it."""
+    """Remove what stands at a path; the maps and lists that become empty by it become null, as in a real API server."""
     head, rest = path[0], path[1:]
     if head.startswith("f:") and isinstance(value, dict) and head[2:] in value:
         name = head[2:]
         if rest:
             remove(value[name], rest, property_schema(schema, name))
-        if not rest or value[name] in ({}, []):
+        if not rest:
             del value[name]
+        elif value[name] in ({}, []):
+            value[name] = None
     elif isinstance(value, list):
         _remove_entry(value, head, rest, schema)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -79,13 +80,14 @@ def fill_defaults(value: Any, schema: Schema) -> None:
 def drop_nulls(value: Any, schema: Schema) -> None:
     """Remove nulls where they mean absent: everywhere but in fields that are nullable or without a schema."""
     if isinstance(value, dict):
-        known = schema.get("properties", _NOTHING)
-        for name in [name for name, each in value.items() if each is None and name in known]:
-            if not known[name].get("nullable"):
-                del value[name]
-        for name, each in value.items():
-            if isinstance(each, dict | list) and name in known:
-                drop_nulls(each, known[name])
+        known, extra = schema.get("properties", _NOTHING), schema.get("additionalProperties")
+        for name, each in list(value.items()):
+            inner = known.get(name, extra)
+            if isinstance(inner, dict):
+                if each is None and not inner.get("nullable"):
+                    del value[name]
+                elif isinstance(each, dict | list):
+                    drop_nulls(each, inner)
     elif isinstance(value, list) and "items" in schema:
         for each in value:
             drop_nulls(each, schema["items"])
@@ -98,10 +100,15 @@ def violations(value: Any, schema: Schema, path: str = "") -> Iterator[Cause]:
     if schema.get("x-kubernetes-int-or-string"):
         if not isinstance(value, int | str) or isinstance(value, bool):
             yield _wrong_type(value, "integer,string", path)
+            if value is not None:
+                text = f'Invalid value: "": "{path}" must validate at least one schema (anyOf)'
+                yield _cause("FieldValueInvalid", "", text)
+                yield _wrong_type(value, "integer", path)
         return
     wanted = schema.get("type")
     if wanted and not _has_type(value, wanted):
         yield _wrong_type(value, wanted, path)
+        yield from _enum_violations(value, schema, path)
     elif isinstance(value, dict):
         yield from _object_violations(value, schema, path)
     elif isinstance(value, list):
@@ -150,13 +157,16 @@ def _duplicates(value: list[Any], keys: list[str] | None, path: str) -> Iterator
 
 
 def _enum_violations(value: Any, schema: Schema, path: str) -> Iterator[Cause]:
-    allowed = [schema["enum"]] if "enum" in schema else []
-    allowed += [part["enum"] for part in schema.get("allOf", ()) if "enum" in part]
-    for each in allowed:
-        if value not in each:
+    parts = [part["enum"] for part in schema.get("allOf", ()) if "enum" in part]
+    refusing = [each for each in (schema.get("enum"), *parts) if each and value not in each]
+    for number, each in enumerate(refusing):
+        if each not in refusing[:number]:  # the API server tells each cause once
             supported = ", ".join(f'"{one}"' for one in each)
             text = f"Unsupported value: {_shown(value)}: supported values: {supported}"
             yield _cause("FieldValueNotSupported", path, text)
+    if any(part in refusing for part in parts):
+        text = f'Invalid value: "": "{path}" must validate all the schemas (allOf). None validated'
+        yield _cause("FieldValueInvalid", "", text)
 
 
 def _string_violations(value: str, schema: Schema, path: str) -> Iterator[Cause]:
@@ -213,6 +223,16 @@ def _pattern(text: str) -> re.Pattern[str]:
     return re.compile(text[:-1] + r"\Z" if text.endswith("$") and not text.endswith(r"\$") else text)
 
 
+def in_go(value: Any) -> str:
+    """Return a value as Go's source has it (`%#v`)."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{json.dumps(key)}:{in_go(each)}" for key, each in value.items())
+        return "map[string]interface {}{" + inside + "}"
+    if isinstance(value, list):
+        return "[]interface {}{" + ", ".join(map(in_go, value)) + "}"
+    return "interface {}(nil)" if value is None else json.dumps(value)
+
+
 def _is_date(text: str) -> bool:
     try:
         return datetime.fromisoformat(text).tzinfo is not None
@@ -221,7 +241,8 @@ def _is_date(text: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    """Return a value as the API server shows it: texts and null in quotes, all else as Go's source has it."""
+    return '"null"' if value is None else in_go(value)
 
 
 def _cause(reason: str, field: str, message: str) -> Cause:

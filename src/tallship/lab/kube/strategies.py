@@ -5,13 +5,12 @@ Source: Kubernetes v1.32, `pkg/registry/*/strategy.go` and `pkg/apis/*/validatio
 
 from __future__ import annotations
 
-import binascii
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
-from tallship.lab.kube import definitions, metadata, schema
+from tallship.lab.kube import definitions, metadata, schema, typed
 from tallship.lab.kube.documents import copied
 from tallship.lab.kube.errors import RefusedRequest, invalid
 from tallship.lab.kube.options import Options
@@ -32,18 +31,56 @@ def read(resource: Resource, namespace: str, name: str, document: Any, options: 
     new = _addressed(resource, namespace, name, document)
     if resource.is_custom:
         schema.drop_nulls(new, resource.schema)
-    elif resource.kind != "CustomResourceDefinition":
-        _drop_all_nulls(new)
+    else:
+        drop_nulls(resource, new)
     options.unknown.extend(f'unknown field "{each}"' for each in schema.prune(new, resource.schema))
-    if options.unknown and options.validation == "Strict":
-        what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
-        raise RefusedRequest("BadRequest", f"{what}: strict decoding error: {', '.join(options.unknown)}")
-    wrong = next(schema.violations(new["metadata"], resource.schema["properties"]["metadata"], "metadata"), None)
-    if wrong is not None:
-        raise RefusedRequest("BadRequest", f"{resource.kind} cannot be read: {wrong['field']}: {wrong['message']}")
+    _refuse_unreadable(resource, new, options)
     if resource.kind == "Secret":
         _encode(new)
+        if wrong := _illegal_base64(new):
+            raise RefusedRequest("BadRequest", f"{_unhandled(resource)}: {wrong}")
     return new
+
+
+def read_applied(resource: Resource, namespace: str, name: str, document: Any, options: Options) -> Document:
+    """Return a document that is to be applied as the API server reads it. Takes it over; nulls stay.
+
+    Raises RefusedRequest when it is no such object.
+    """
+    new = _addressed(resource, namespace, name, document)
+    typed.check(resource, new)
+    for key in ("labels", "annotations"):
+        if key in (document.get("metadata") or {}):
+            new["metadata"].setdefault(key, {})  # nothing is stored of it, but it is owned
+    drop_nulls(resource, new)
+    schema.prune(new, resource.schema)
+    _refuse_unreadable(resource, new, options)
+    if resource.kind == "Secret":
+        _encode(new)
+        if wrong := _illegal_base64(new):
+            raise typed.unreadable(resource, new, wrong)
+    return new
+
+
+def _refuse_unreadable(resource: Resource, new: Document, options: Options) -> None:
+    if options.unknown and options.validation == "Strict":
+        raise RefusedRequest(
+            "BadRequest", f"{_unhandled(resource)}: strict decoding error: {', '.join(options.unknown)}"
+        )
+    typed_part = {"metadata": new["metadata"]} if resource.is_custom else new
+    for wrong in schema.violations(typed_part, resource.schema):
+        if wrong["field"].startswith("metadata") or wrong["reason"] == "FieldValueTypeInvalid":
+            raise RefusedRequest("BadRequest", f"{resource.kind} cannot be read: {wrong['field']}: {wrong['message']}")
+
+
+def _unhandled(resource: Resource) -> str:
+    return f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+
+
+def drop_nulls(resource: Resource, new: Document) -> None:
+    """Remove the nulls of a built-in kind, where they mean absent."""
+    if not resource.is_custom and resource.kind != "CustomResourceDefinition":
+        _drop_all_nulls(new)
 
 
 def fill_in(resource: Resource, new: Document) -> None:
@@ -70,10 +107,22 @@ def complete(resource: Resource, new: Document, now: str) -> None:
         new.setdefault("spec", {"finalizers": ["kubernetes"]})
         new.setdefault("status", {"phase": "Active"})
         new["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = new["metadata"]["name"]
+    elif resource.kind in ("ConfigMap", "Secret"):
+        for key in ("data", "binaryData"):
+            if not new.get(key, True):
+                del new[key]
     elif resource.kind == "Pod":
         new.setdefault("status", {"phase": "Pending"})
     elif resource.kind == "CustomResourceDefinition" and not list(definitions.violations(new)):
         definitions.complete(new, now)
+
+
+def check_types(resource: Resource, new: Document) -> None:
+    """Raise RefusedRequest (Invalid) for values of another type than theirs, which no webhook could read."""
+    if resource.is_custom:
+        body = {key: value for key, value in new.items() if key != "metadata"}
+        if any(each["reason"] == "FieldValueTypeInvalid" for each in schema.violations(body, resource.schema)):
+            check(resource, new, None)
 
 
 def check(resource: Resource, new: Document, old: Document | None) -> None:
@@ -137,16 +186,12 @@ def _built_in_violations(new: Document, old: Document | None) -> Iterator[Cause]
 
 
 def _data_violations(new: Document, old: Document | None) -> Iterator[Cause]:
-    for key, value in (new.get("data") or {}).items():
-        if not isinstance(value, str):
-            raise RefusedRequest("BadRequest", f"{new['kind']} cannot be read: data.{key} is no string")
+    for key in new.get("data") or {}:
         if not re.fullmatch("[-._a-zA-Z0-9]+", key):
             text = (
                 f"Invalid value: \"{key}\": a valid config key must consist of alphanumeric characters, '-', '_' or '.'"
             )
             yield {"reason": "FieldValueInvalid", "field": f"data[{key}]", "message": text}
-        if new["kind"] == "Secret":
-            _check_base64(key, value)
     if old is None:
         return
     if new.get("type") != old.get("type"):
@@ -157,13 +202,32 @@ def _data_violations(new: Document, old: Document | None) -> Iterator[Cause]:
         yield {"reason": "FieldValueForbidden", "field": "data", "message": text}
 
 
-def _check_base64(key: str, value: str) -> None:
-    try:
-        b64decode(value, validate=True)
-    except binascii.Error as error:
-        raise RefusedRequest(
-            "BadRequest", f"Secret cannot be read: data.{key}: illegal base64 data: {error}"
-        ) from error
+def _illegal_base64(secret: Document) -> str:
+    """Return what Go says of the first value that is no base64; empty when there is none."""
+    for value in (secret.get("data") or {}).values():
+        if (place := _illegal_at(value)) is not None:
+            return f"illegal base64 data at input byte {place}"
+    return ""
+
+
+def _illegal_at(text: str) -> int | None:
+    """Return where base64 ends to be such, as Go's decoder counts it; None when all of it is."""
+    places = [(place, letter) for place, letter in enumerate(text) if letter not in "\r\n"]
+    held = 0
+    for number, (place, letter) in enumerate(places):
+        if letter == "=":
+            rest = places[number + 1 :]
+            if held < 2:
+                return place
+            if held == 2:
+                if not rest or rest[0][1] != "=":
+                    return rest[0][0] if rest else len(text)
+                rest = rest[1:]
+            return rest[0][0] if rest else None
+        if not re.fullmatch("[A-Za-z0-9+/]", letter):
+            return place
+        held = (held + 1) % 4
+    return len(text) - held if held else None
 
 
 def _workload_violations(new: Document, old: Document | None) -> Iterator[Cause]:

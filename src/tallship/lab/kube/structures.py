@@ -19,7 +19,7 @@ ATOMIC: Schema = {"x-kubernetes-map-type": "atomic", **ANY}
 
 
 def _open(**properties: Schema) -> Schema:
-    return {**ANY, "properties": properties}
+    return {"type": "object", **ANY, "properties": properties}
 
 
 def _keyed(*keys: str, **properties: Schema) -> Schema:

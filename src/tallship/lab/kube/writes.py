@@ -9,7 +9,7 @@ from typing import Any
 
 from tallship.lab.clock import LabClock, timestamp
 from tallship.lab.kube import errors, strategies
-from tallship.lab.kube.admission import admit
+from tallship.lab.kube.admission import PLUG_INS, admit
 from tallship.lab.kube.apply import Manager, apply, updated
 from tallship.lab.kube.deletion import Deletion
 from tallship.lab.kube.documents import copied
@@ -70,7 +70,7 @@ class Writes:
     def apply(self, resource: Resource, namespace: str, name: str, applied: Document, options: Options) -> Document:
         """Return the object after a server-side apply, creating it where it is absent."""
         old = self._objects.find(resource, namespace, name)
-        wanted = strategies.read(resource, namespace, name, applied, options)
+        wanted = strategies.read_applied(resource, namespace, name, applied, options)
         metadata = wanted["metadata"]
         if "managedFields" in metadata:
             raise RefusedRequest("BadRequest", "metadata.managedFields must be nil")
@@ -91,6 +91,10 @@ class Writes:
             wanted.pop("status", None)
         manager = Manager(options.manager, "Apply", options.subresource)
         result = apply(old, wanted, manager, options.force, resource.schema, timestamp(self._clock))
+        strategies.drop_nulls(resource, result)
+        for key in ("labels", "annotations"):
+            if not result["metadata"].get(key, True):
+                del result["metadata"][key]
         strategies.fill_in(resource, result)
         return self._stored(resource, result, old, options)
 
@@ -122,8 +126,13 @@ class Writes:
         """Complete, check and store an object; what changes nothing is not written."""
         now = timestamp(self._clock)
         strategies.complete(resource, new, now)
-        if not options.subresource:
-            admit(new, old, options.dry_run)
+        if not options.subresource and resource.kind in PLUG_INS:
+            strategies.check_types(resource, new)
+            try:
+                admit(new, old, options.dry_run)
+            except RefusedRequest:
+                strategies.check(resource, new, old)  # comes before the webhooks that refuse
+                raise
         strategies.check(resource, new, old)
         metadata = new["metadata"]
         if old is None:

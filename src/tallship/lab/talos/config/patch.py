@@ -175,6 +175,8 @@ def _merged(left: Any, right: Any, kind: Any, is_replaced: bool = False, is_poin
 def _merged_named(left: Any, right: Any, kind: str, is_pointer: bool) -> Any:
     if kind in ("object", "any"):
         return _merged_free(left, right)
+    if kind in scalars.URLS and left and right:
+        return scalars.merged_urls(left, right)
     is_nothing = right == scalars.zero(kind) and kind != "boolean" and not is_pointer
     return left if is_nothing else copy.deepcopy(right)
 

@@ -61,6 +61,22 @@ def base64_text(text: str) -> str:
     return text
 
 
+def merged_urls(left: str, right: str) -> str:
+    """Return one URL laid over another part by part, as Go's reflection merges them: an empty part leaves the old one.
+
+    What Go takes for a scheme and something opaque (`example.com:6443`) stays opaque under a host that comes later.
+    """
+    old, new = (_URL.fullmatch(text) for text in (left, right))
+    if old is None or new is None:
+        return right
+    scheme, opaque, host, path, query, fragment = (
+        new[part] or old[part] or "" for part in ("scheme", "opaque", "host", "path", "query", "fragment")
+    )
+    before = f"{scheme}:" if scheme else ""
+    place = opaque or ((f"//{host}" if host or (scheme and path) else "") + path)
+    return before + place + (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
+
+
 def _truth(text: str, value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -123,6 +139,11 @@ def _duration(text: str) -> str:
     return text
 
 
+URLS = ("v1alpha1.Endpoint", "meta.URL")
+_URL = re.compile(
+    r"(?:(?P<scheme>[a-zA-Z][a-zA-Z0-9+.\-]*):(?=.)(?P<opaque>[^/?#][^?#]*)?)?"
+    r"(?://(?P<host>[^/?#]*))?(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#(?P<fragment>.*))?"
+)
 READERS: dict[str, Callable[[str], Any]] = {
     "nethelpers.DefaultAction": _one_of(DEFAULT_ACTIONS, "DefaultAction"),
     "nethelpers.Protocol": _one_of(PROTOCOLS, "Protocol"),
