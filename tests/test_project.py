@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tallship.cli.main import COMMANDS, LAB_COMMANDS
+from tallship.cli.main import COMMANDS, GROUPS
 from tallship.engine import Step, steps
 from tallship.env import Env
 from tallship.errors import TallshipError
@@ -43,11 +43,13 @@ def test_names_of_steps_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-@pytest.mark.parametrize("name", [*COMMANDS, *(f"lab {name}" for name in LAB_COMMANDS)])
+@pytest.mark.parametrize(
+    "name", [*COMMANDS, *(f"{group} {name}" for group, (_, commands) in GROUPS.items() for name in commands)]
+)
 def test_command_is_in_the_readme(name: str) -> None:
     rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `")]
     group, _, verb = name.rpartition(" ")
-    row = " ".join(each for each in rows if "tallship lab" in each) if group else " ".join(rows)
+    row = " ".join(each for each in rows if f"tallship {group}" in each) if group else " ".join(rows)
     assert re.search(rf"\b{verb}\b", row)
 
 

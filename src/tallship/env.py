@@ -89,6 +89,8 @@ class Env:
     """The folder of the cluster file; paths in it are relative to this."""
     replace: bool = False
     """The person agreed that servers are replaced."""
+    agreed: bool = False
+    """The person agreed to what would be asked."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when somebody wants the run to stop; an act that waits heeds it."""
     tell: Callable[[Step[Any], str], None] = field(default=_to_nobody)

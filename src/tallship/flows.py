@@ -7,6 +7,7 @@ from tallship.env import Env
 from tallship.ops.access import KubeconfigWritten, TalosconfigWritten
 from tallship.ops.addons import CiliumInstalled, HetznerCcmInstalled, TalosCcmInstalled
 from tallship.ops.cluster import ClusterApplied, ControlPlaneInitialized
+from tallship.ops.destroy import ClusterDeleted, CredentialsRemoved, LeftoversDeleted, ServicesDeleted
 from tallship.ops.firewall import FirewallApplied, FirewallMatches
 from tallship.ops.health import HealthChecksApplied
 from tallship.ops.image import ImageExists
@@ -53,3 +54,14 @@ PIVOT: Flow[Env] = (
 )
 
 CLEAN: Flow[Env] = (BootstrapDeleted(),)
+
+
+def destroy(by_label: bool = False) -> Flow[Env]:
+    """Return the end of a cluster; `by_label`: the management cluster is gone for good."""
+    return (
+        ServicesDeleted(),
+        ClusterDeleted(by_label),
+        LeftoversDeleted(),
+        BootstrapDeleted(by_label),
+        CredentialsRemoved(),
+    )

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tallship.cli.main import COMMANDS, LAB_COMMANDS, main
+from tallship.cli.main import COMMANDS, GROUPS, main
 
-WORDS = [[name] for name in COMMANDS] + [["lab", name] for name in LAB_COMMANDS]
+WORDS = [[name] for name in COMMANDS] + [[group, name] for group, (_, names) in GROUPS.items() for name in names]
 """The words of every command."""
 ENVELOPE = {"tallship", "command", "exit_code", "data", "errors"}
 ERROR = {"kind", "message", "detail", "hint"}

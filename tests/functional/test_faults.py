@@ -40,11 +40,14 @@ PASSING = {
         Set("rate-limit", {"route": "POST /ssh_keys"}),
         Set("rate-limit", {"route": "GET /server_types"}, values={"bare": True}),
         Set("locked", {"route": "POST /servers/{id}/actions/poweron"}, 2),
+        Set("other-address", {}, 0, {"address": "203.0.113.77"}),
     ),
     "factory": (
         Set("slow", {"api": "factory"}),
         Set("reset", {"api": "factory"}),
         Set("server-error", {"api": "factory"}),
+        Set("cut-image"),
+        Set("ssh-refused"),
     ),
     "kubernetes": (
         Set("slow", {"api": "kubernetes", "agent": "tallship"}, 2),
@@ -93,9 +96,14 @@ ENDS = {
     ),
     "sold out for the nodes": End(Set("no-capacity", {"agent": CAPH}, 0), "wait-cp", "resource_unavailable", 3),
     "project is full": End(Set("quota", {"route": "POST /load_balancers"}, 0), "apply", "limit", 3),
-    "builder fails": End(Set("action-error", {"command": "create_server"}), "image", "builder", 3, with_image=False),
+    "builder fails": End(Set("action-error", {"command": "create_server"}), "image", "builder", with_image=False),
+    "builder without rescue": End(Set("no-rescue", {}, 0), "image", "rescue system", 3, with_image=False),
+    "builder's disk too small": End(Set("disk-too-small"), "image", "does not fit", with_image=False),
+    "token may only read": End(
+        Set("token-readonly", {"route": "POST /ssh_keys"}, 0), "image", "read", with_image=False
+    ),
     "no such image": End(Set("no-image"), "image", "404", with_image=False),
-    "half an image": End(Set("short-image"), "image", "image", with_image=False),
+    "half an image": End(Set("short-image", {}, 0), "image", "image", with_image=False),
     "nodes stay dark": End(Set("machine-never-boots", {}, 0), "wait-cp", "connection refused", 3, goes_on=False),
     "kubernetes refuses": End(Set("unauthorized", {"api": "kubernetes", "agent": "tallship"}, 0), "secret", "refuse"),
     "talos refuses": End(Set("unauthorized", {"api": "talos"}, 0), "wait-cp", "not authorized", 3),

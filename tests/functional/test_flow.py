@@ -141,7 +141,7 @@ def test_plan_of_a_finished_cluster_sees_it_done_and_writes_nothing(finished: Sh
 def test_plan_of_an_empty_project_sees_every_step_and_writes_nothing(ship: Ship) -> None:
     found = ship.look()
     assert list(found) == NAMES
-    assert found["firewall"].change == "create firewall k8s"
+    assert found["firewall"].change.startswith("create firewall k8s; Talos API open to 127.0.0.1")
     assert found["apply"].state is State.BLOCKED
     assert set(ship.world.writes.values()) == {0}
 

@@ -84,7 +84,7 @@ def test_two_images_of_one_name_are_told_by_their_numbers(standing: Ship) -> Non
     )
     with pytest.raises(StepFailed, match=f"2 images are named .*{second['id']}") as caught:
         standing.make(select(UP, only="image"))
-    assert "delete all but one" in caught.value.hint
+    assert "image build --rebuild" in caught.value.hint
     with closing(standing.env()) as env:
         env.hetzner._ask("DELETE", f"/images/{second['id']}")
 

@@ -148,12 +148,13 @@ def test_template_has_another_name_exactly_when_its_content_differs() -> None:
 def test_firewall_admits_private_networks_and_the_management_cluster_alone() -> None:
     rules = firewall.rules(guide(), ["198.51.100.4/32"])
     private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
-    assert [(rule["port"], rule["source_ips"]) for rule in rules] == [
+    assert [(rule.get("port", "icmp"), rule["source_ips"]) for rule in rules] == [
         ("6443", private),
         ("50000", private),
+        ("icmp", ["0.0.0.0/0", "::/0"]),
         ("50000", ["198.51.100.4/32"]),
     ]
-    assert firewall.rules(guide()) == rules[:2]
+    assert firewall.rules(guide()) == rules[:3]
     assert firewall.selector(guide()) == "caph-cluster-k8s=owned"
 
 
@@ -175,10 +176,11 @@ def test_schematics_have_the_ids_the_factory_gives_them() -> None:
 
 def test_packer_builds_on_a_type_that_exists_and_sets_the_label_caph_looks_for() -> None:
     text = packer.template(guide())
-    assert 'default = "cx23"' in text
+    assert 'builders = { amd64 = "cx23", arm64 = "cax11" }' in text
     assert "cx22" not in text
     assert "caph-image-name = local.name" in text
-    assert 'name = "talos-${var.architecture}-${var.talos_version}"' in text
+    assert 'name = "talos-${var.architecture}-${var.talos_version}${local.suffix}"' in text
+    assert "--retry" not in text.replace("No --retry", "")
     assert text.count("{") == text.count("}")
     assert "@" not in text
 

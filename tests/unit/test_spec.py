@@ -112,6 +112,7 @@ oidc: {issuer: https://a.example}
         ("firewall: {talos_api: no}", "YAML 1.2 has `true` and `false` only"),
         ("firewall: {admin_networks: 10.0.0.0/8}", "firewall.admin_networks: must be a list, not text"),
         ("firewall: {admin_networks: [10.0.0.1/8]}", "firewall.admin_networks[0]: `10.0.0.1/8` is not a network"),
+        ("load_balancer: {talos_api: false}", "load_balancer.talos_api: after a pivot nobody can reach the Talos API"),
         ("firewall: {address_url: ftp://x}", "firewall.address_url: `ftp://x` is not a web address"),
         ("replicas: 3", "did you mean `control_plane.replicas`?"),
         ("hcloud_token: abc", "secrets never stand in this file"),
@@ -183,7 +184,13 @@ def test_mistake_is_told(text: str, told: str) -> None:
         ("addons: {hcloud_ccm: {version: 1.31.0}}", "no longer supports Kubernetes v1.32.2"),
         ("addons: {cilium: {version: 1.19.0}}", "Cilium 1.19.0 with Kubernetes v1.32.2 is not known"),
         ("talos: {patches: [{kind: LinkConfig, name: eth2}]}", "a LinkConfig switches DHCP off for every link"),
-        ("firewall: {admin_networks: []}\nload_balancer: {talos_api: false}", "nobody can reach the Talos API"),
+        ("firewall: {admin_networks: [0.0.0.0/1]}", "`0.0.0.0/1` opens the servers to much of the internet"),
+        ("management: {mode: kind, egress_cidr: 0.0.0.0/0}", "`0.0.0.0/0` opens the Talos API to much of the internet"),
+        ("firewall: {talos: true}", "Talos' own firewall leaves port 50000 to Hetzner's"),
+        (
+            "firewall: {admin_networks: [8.8.8.0/24], talos_api: false}\nload_balancer: {talos_api: false}",
+            "firewall.talos_api: after a pivot nobody can reach the Talos API",
+        ),
     ],
 )
 def test_what_is_outside_of_what_is_known_is_a_warning(text: str, told: str) -> None:

@@ -24,10 +24,10 @@ variable "architecture" {
   default = "amd64"
 }
 
-# The smallest type of the architecture: a snapshot fits every disk that is as large.
+# Another type than the smallest, for when that is sold out.
 variable "server_type" {
   type    = string
-  default = "cx23"
+  default = ""
 }
 
 variable "location" {
@@ -36,7 +36,13 @@ variable "location" {
 }
 
 locals {
-  name = "talos-${var.architecture}-${var.talos_version}"
+  # The smallest type of the architecture: a snapshot fits every disk that is as large.
+  builders = { amd64 = "cx23", arm64 = "cax11" }
+
+  # An image of another schematic than the guide's has another name.
+  suffix = var.schematic == "ce4c980550dd2ab1b17bbf2b08801c7eb59418eafe8f279833297925d67c7515" ? "" : "-${substr(var.schematic, 0, 8)}"
+
+  name = "talos-${var.architecture}-${var.talos_version}${local.suffix}"
   url  = "https://factory.talos.dev/image/${var.schematic}/${var.talos_version}/hcloud-${var.architecture}.raw.xz"
 }
 
@@ -44,7 +50,7 @@ source "hcloud" "talos" {
   rescue        = "linux64"
   image         = "debian-12"
   location      = var.location
-  server_type   = var.server_type
+  server_type   = var.server_type != "" ? var.server_type : local.builders[var.architecture]
   ssh_username  = "root"
   snapshot_name = local.name
   snapshot_labels = {
@@ -64,7 +70,8 @@ build {
     inline_shebang = "/bin/bash -e"
     inline = [
       "set -o pipefail",
-      "curl --fail --silent --show-error --location --retry 5 '${local.url}' | xz --decompress | dd of=/dev/sda bs=4M",
+      # No --retry: in a pipe the second try would follow the bytes of the first.
+      "curl --fail --silent --show-error --location '${local.url}' | xz --decompress | dd of=/dev/sda bs=4M",
       "sync",
     ]
   }

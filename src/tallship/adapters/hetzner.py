@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -19,84 +17,14 @@ import requests
 from tallship import __version__
 from tallship.adapters.calls import Calls
 from tallship.adapters.hetzner_errors import translated
+from tallship.adapters.hetzner_prices import Prices
+from tallship.adapters.hetzner_resources import Action, Document, Firewall, Image, Resource, Server, ServerType, SshKey
 from tallship.errors import ApiError, SetupError, Unreachable
-
-Document = dict[str, Any]
 
 PAGE = 50
 """Hetzner API: the most entries a page may have."""
 PAGES = 200
 """No list is longer than this many pages."""
-
-
-@dataclass(frozen=True)
-class ServerType:
-    """A kind of server, and where it can be had now."""
-
-    name: str
-    architecture: str
-    """amd64 or arm64."""
-    disk_gb: int
-    available_in: frozenset[str]
-
-
-@dataclass(frozen=True)
-class Server:
-    """A server of the project."""
-
-    id: int
-    name: str
-    status: str
-    server_type: str
-    location: str
-    ipv4: str
-    labels: Mapping[str, str]
-    firewalls: Mapping[int, str]
-    """`applied` or `pending`, by the firewall's id."""
-
-
-@dataclass(frozen=True)
-class Image:
-    """A snapshot or a system image."""
-
-    id: int
-    status: str
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Firewall:
-    """A firewall: its rules as the API has them, and the label selectors it is bound to."""
-
-    id: int
-    name: str
-    rules: tuple[Document, ...]
-    selectors: frozenset[str]
-    labels: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Net prices per month in the project's currency."""
-
-    currency: str
-    document: Document
-
-    def server(self, name: str, location: str) -> Decimal:
-        """Return the price of a server type in a location."""
-        return _monthly(self.document["server_types"], "name", name, location)
-
-    def load_balancer(self, name: str, location: str) -> Decimal:
-        """Return the price of a load balancer type in a location."""
-        return _monthly(self.document["load_balancer_types"], "name", name, location)
-
-    def snapshot_per_gb(self) -> Decimal:
-        """Return the price of one GB of a snapshot."""
-        return Decimal(self.document["image"]["price_per_gb_month"]["net"])
-
-    def primary_ipv4(self, location: str) -> Decimal:
-        """Return the price of a public IPv4 address in a location."""
-        return _monthly(self.document["primary_ips"], "type", "ipv4", location)
 
 
 class Hetzner:
@@ -143,38 +71,69 @@ class Hetzner:
 
     def list_server_types(self) -> list[ServerType]:
         """Return every kind of server."""
-        return [_server_type(each) for each in self._list("/server_types", "server_types")]
+        return [ServerType.read(each) for each in self._list("/server_types", "server_types")]
 
     def find_server_type(self, name: str) -> ServerType | None:
         """Return the kind of server of that name, or None."""
         found = self._list("/server_types", "server_types", name=name)
-        return _server_type(found[0]) if found else None
+        return ServerType.read(found[0]) if found else None
 
     def pricing(self) -> Prices:
         """Return what everything costs."""
         document = self._ask("GET", "/pricing")["pricing"]
         return Prices(str(document["currency"]), document)
 
-    def list_images(self, selector: str, architecture: str) -> list[Image]:
-        """Return the images with these labels for Hetzner's architecture (`x86` or `arm`)."""
-        found = self._list("/images", "images", label_selector=selector, architecture=architecture)
-        return [Image(each["id"], each["status"], each["labels"]) for each in found]
+    def list_images(self, selector: str, architecture: str = "") -> list[Image]:
+        """Return the images with these labels, oldest first; of one Hetzner architecture (`x86`, `arm`) or all."""
+        only = {"architecture": architecture} if architecture else {}
+        found = self._list("/images", "images", label_selector=selector, **only)
+        return sorted(map(Image.read, found), key=lambda each: each.id)
 
-    def list_servers(self, selector: str) -> list[Server]:
-        """Return the servers with these labels."""
-        return [_server(each) for each in self._list("/servers", "servers", label_selector=selector)]
+    def put_image_labels(self, image: int, labels: Mapping[str, str]) -> None:
+        """Set a snapshot's labels: these and no others."""
+        self._ask("PUT", f"/images/{image}", json={"labels": dict(labels)})
+
+    def delete_image(self, image: int) -> None:
+        """Delete a snapshot; one that is gone already is fine. Raises ApiError `protected`."""
+        self._delete(f"/images/{image}")
+
+    def list_servers(self, selector: str = "") -> list[Server]:
+        """Return the servers with these labels, or all."""
+        labels = {"label_selector": selector} if selector else {}
+        return [Server.read(each) for each in self._list("/servers", "servers", **labels)]
+
+    def list_actions(self, server_id: int) -> list[Action]:
+        """Return what was begun on a server. Raises ApiError `not_found`."""
+        return [Action.read(each) for each in self._list(f"/servers/{server_id}/actions", "actions")]
 
     def get_server(self, server_id: int) -> Server:
         """Return one server. Raises ApiError `not_found`."""
-        return _server(self._ask("GET", f"/servers/{server_id}")["server"])
+        return Server.read(self._ask("GET", f"/servers/{server_id}")["server"])
 
     def list_owned(self, selector: str) -> list[str]:
         """Return servers, networks and load balancers with these labels, each as `server NAME`."""
-        return [
-            f"{noun} {each['name']}"
-            for noun, path in (("server", "servers"), ("network", "networks"), ("load balancer", "load_balancers"))
-            for each in self._list(f"/{path}", path, label_selector=selector)
+        paths = ("servers", "networks", "load_balancers")
+        return [f"{each.noun} {each.name}" for path in paths for each in self.list_resources(path, selector)]
+
+    def list_resources(self, path: str, selector: str) -> list[Resource]:
+        """Return what has these labels in one collection."""
+        return [Resource.read(path, each) for each in self._list(f"/{path}", path, label_selector=selector)]
+
+    def delete_resource(self, resource: Resource) -> None:
+        """Begin to delete something; what is gone already is fine. Raises ApiError while it is in use or locked."""
+        if resource.path == "firewalls":
+            self._unbind_firewall(resource.id)
+        self._delete(f"/{resource.path}/{resource.id}")
+
+    def _unbind_firewall(self, firewall: int) -> None:
+        """Take a firewall off its label selectors: Hetzner deletes none that is bound, even where nothing matches."""
+        bound = [
+            {"type": "label_selector", "label_selector": {"selector": each["label_selector"]["selector"]}}
+            for each in self._ask("GET", f"/firewalls/{firewall}")["firewall"]["applied_to"]
+            if each["type"] == "label_selector"
         ]
+        if bound:
+            self._ask("POST", f"/firewalls/{firewall}/actions/remove_from_resources", json={"remove_from": bound})
 
     def names_taken(self, *, network: str, placement_group: str, firewall: str, ours: Collection[str]) -> list[str]:
         """Return which of the names something has that carries none of our labels, each as "network `NAME`"."""
@@ -189,7 +148,7 @@ class Hetzner:
     def find_firewall(self, name: str) -> Firewall | None:
         """Return the firewall of that name, or None."""
         found = self._list("/firewalls", "firewalls", name=name)
-        return _firewall(found[0]) if found else None
+        return Firewall.read(found[0]) if found else None
 
     def put_firewall(self, name: str, rules: Sequence[Document], selector: str, labels: Mapping[str, str]) -> None:
         """Create the firewall, or set its rules and bind it to the label selector where that differs."""
@@ -209,9 +168,10 @@ class Hetzner:
         body = {"name": name, "public_key": public_key, "labels": dict(labels)}
         return int(self._ask("POST", "/ssh_keys", json=body)["ssh_key"]["id"])
 
-    def list_ssh_keys(self, selector: str) -> list[int]:
-        """Return the ids of the keys with these labels."""
-        return [int(each["id"]) for each in self._list("/ssh_keys", "ssh_keys", label_selector=selector)]
+    def list_ssh_keys(self, selector: str) -> list[SshKey]:
+        """Return the keys with these labels."""
+        found = self._list("/ssh_keys", "ssh_keys", label_selector=selector)
+        return [SshKey.read(each) for each in found]
 
     def delete_ssh_key(self, key: int) -> None:
         """Delete a key; one that is gone already is fine."""
@@ -230,7 +190,7 @@ class Hetzner:
             "ssh_keys": list(keys),
             "start_after_create": False,
         }
-        return _server(self._ask("POST", "/servers", json=body)["server"])
+        return Server.read(self._ask("POST", "/servers", json=body)["server"])
 
     def enable_rescue(self, server_id: int, keys: Sequence[int]) -> None:
         """Make the next boot one into the rescue system, which lets these keys in."""
@@ -295,37 +255,3 @@ def _translating(what: str) -> Iterator[None]:
         raise Unreachable(f"no answer from Hetzner to {what}: {reason}", hint="is the network up?") from error
     except (KeyError, TypeError, ValueError) as error:
         raise ApiError(f"Hetzner's answer to {what} is not what its API promises", detail=repr(error)[:200]) from error
-
-
-def _server_type(each: Document) -> ServerType:
-    architecture = {"x86": "amd64", "arm": "arm64"}[each["architecture"]]
-    places = frozenset(place["name"] for place in each["locations"] if place.get("available", True))
-    return ServerType(each["name"], architecture, int(each["disk"]), places)
-
-
-def _server(each: Document) -> Server:
-    public = each["public_net"]
-    return Server(
-        int(each["id"]),
-        each["name"],
-        each["status"],
-        each["server_type"]["name"],
-        each["location"]["name"],
-        (public["ipv4"] or {}).get("ip", ""),
-        each["labels"],
-        {int(one["id"]): one["status"] for one in public["firewalls"]},
-    )
-
-
-def _firewall(each: Document) -> Firewall:
-    bound = [one["label_selector"]["selector"] for one in each["applied_to"] if one["type"] == "label_selector"]
-    return Firewall(int(each["id"]), each["name"], tuple(each["rules"]), frozenset(bound), each["labels"])
-
-
-def _monthly(entries: Sequence[Document], key: str, value: str, location: str) -> Decimal:
-    for entry in entries:
-        if entry[key] == value:
-            for price in entry["prices"]:
-                if price["location"] == location:
-                    return Decimal(price["price_monthly"]["net"])
-    raise ApiError(f"Hetzner names no price of {value} in {location}", hint="is it offered there?")

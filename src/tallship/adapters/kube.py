@@ -30,6 +30,8 @@ UNKNOWN_KIND = "unknown-kind"
 """The code of an ApiError about a kind that the API server does not serve."""
 MAY_PASS = (408, 409, 429, 500, 502, 503, 504)
 """HTTP statuses that the same request may not meet again; 409 is a lost race."""
+MISSHAPEN = ("failed to create typed patch object", "failed to convert new object")
+"""kube-apiserver v1.32.2: how its 500 begins for an applied document that has not the shape of its kind."""
 OWNED = "FieldManagerConflict"
 """Kubernetes: another manager owns a field that is applied; asking again changes nothing."""
 HINTS = {
@@ -39,6 +41,7 @@ HINTS = {
     "Conflict": "something else changed it at the same time, or owns these fields: see the detail",
     UNKNOWN_KIND: "`tallship up --only capi-init` installs Cluster API's kinds",
 }
+OTHER_HINT = "is the API server well? `tallship status` shows its cluster; the same command goes on from here"
 
 
 class _Plural(NamedTuple):
@@ -235,11 +238,13 @@ def _translated(error: LightkubeApiError, verb: str, kind: str, server: str) -> 
     reason = str(status.reason or status.code)
     if reason == "NotFound" and "could not find the requested resource" in str(status.message):
         reason = UNKNOWN_KIND
+    if is_misshapen := str(status.message).startswith(MISSHAPEN):
+        reason = "Invalid"
     causes = (status.details and status.details.causes) or []
     return ApiError(
         f"{server} refused to {verb} {kind}: {status.message}",
         code=reason,
         detail="\n".join(f"{cause.field}: {cause.message}" for cause in causes),
-        hint=HINTS.get(reason, ""),
-        may_pass=status.code in MAY_PASS and not any(cause.reason == OWNED for cause in causes),
+        hint=HINTS.get(reason, OTHER_HINT),
+        may_pass=status.code in MAY_PASS and not is_misshapen and not any(cause.reason == OWNED for cause in causes),
     )

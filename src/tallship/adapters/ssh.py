@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import socket
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import paramiko
 
-from tallship.errors import ApiError, Unreachable
+from tallship.errors import ApiError, Interrupted, Unreachable
 
+TICK = 0.5
+"""Seconds between two looks whether somebody wants to stop."""
+CHUNK = 64 * 1024
+BEGIN_ANEW = "run the same command again: it begins anew"
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its errors are ours to tell
 
 
@@ -55,22 +62,22 @@ class Rescue:
             return False
         return True
 
-    def run(self, script: str, heard: Callable[[str], None], seconds: float) -> int:
+    def run(self, script: str, heard: Callable[[str], None], stop: threading.Event, silence: float) -> int:
         """Run a bash script as root, handing over each line it prints; returns its exit status.
 
-        Raises Unreachable when the connection breaks or nothing is heard for `seconds`.
+        Raises Unreachable when the connection breaks or nothing is heard for `silence` seconds, and Interrupted when
+        `stop` is set: the script then ends by itself, because nobody reads what it says.
         """
         transport = self._connect()
         try:
             channel = transport.open_session(timeout=self._timeout)
-            channel.settimeout(seconds)
             channel.set_combine_stderr(True)
             channel.exec_command("bash -s")
             channel.sendall(script.encode())
             channel.shutdown_write()
-            with channel.makefile("rb") as lines:
-                for line in lines:
-                    heard(line.decode(errors="replace").rstrip("\n"))
+            channel.settimeout(TICK)
+            for line in _lines(channel, stop, silence):
+                heard(line)
             return channel.recv_exit_status()
         except (paramiko.SSHException, OSError) as error:
             raise Unreachable(f"the connection to the builder broke: {error}") from error
@@ -94,3 +101,22 @@ class Rescue:
             transport.close()
             raise Unreachable(f"SSH at {self._address[0]} is not ready: {error}") from error
         return transport
+
+
+def _lines(channel: paramiko.Channel, stop: threading.Event, silence: float) -> Iterator[str]:
+    """Yield what is said, line by line; a program that tells its progress ends a line with a carriage return."""
+    rest, last = b"", time.monotonic()
+    while True:
+        if stop.is_set():
+            raise Interrupted("stopped while the builder wrote its disk", hint=BEGIN_ANEW)
+        try:
+            part = channel.recv(CHUNK)
+        except TimeoutError:
+            if time.monotonic() - last > silence:
+                raise Unreachable(f"the builder said nothing for {silence:.0f} s") from None
+            continue
+        *lines, rest = re.split(rb"[\r\n]+", rest + part)
+        yield from (line.decode(errors="replace") for line in (lines if part else [rest]) if line)
+        if not part:
+            return
+        last = time.monotonic()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
+import re
 import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tallship import __version__
 from tallship.errors import ApiError, Unreachable
@@ -27,13 +30,35 @@ class Reply:
     body: bytes
 
 
+class _SameMethod(urllib.request.HTTPRedirectHandler):
+    """Follows a redirect with the method of the first request: urllib makes a HEAD a GET, which loads an image."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        """Return the next request, or None when it must not be followed: out of HTTPS, or with a body."""
+        if newurl.startswith("http:") and req.full_url.startswith("https:"):
+            return None
+        following = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if following is not None:
+            following.method = req.get_method()
+        return following
+
+
 class Web:
     """HTTPS with verified certificates; `ca_file` adds a trusted authority, and then no proxy is used."""
 
     def __init__(self, ca_file: Path | None = None, timeout: float = 20) -> None:
         self._timeout = timeout
         handlers: list[urllib.request.BaseHandler] = [
-            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file))
+            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)),
+            _SameMethod(),
         ]
         if ca_file is not None:
             handlers.append(urllib.request.ProxyHandler({}))
@@ -55,7 +80,12 @@ class Web:
         reply = self._ask("POST", f"{factory}/schematics", schematic.encode())
         if reply.status not in (200, 201):
             raise _refused(factory, reply)
-        return str(json.loads(reply.body)["id"])
+        try:
+            return str(json.loads(reply.body)["id"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ApiError(
+                f"{factory} does not answer as an Image Factory does", hint="does a proxy stand between?"
+            ) from error
 
     def image_size(self, url: str) -> int:
         """Return the size of the compressed image in bytes. Raises ApiError when the factory does not have it."""
@@ -67,7 +97,8 @@ class Web:
     def image_sha256(self, url: str) -> str:
         """Return the compressed image's checksum, or nothing: the public factory sells it (402)."""
         reply = self._ask("GET", f"{url}.sha256")
-        return reply.body.decode(errors="replace").split()[0] if reply.status == 200 and reply.body else ""
+        found = re.match(r"[0-9a-f]{64}\b", reply.body.decode(errors="replace"))
+        return found[0] if reply.status == 200 and found else ""
 
     def _ask(self, method: str, url: str, body: bytes | None = None) -> Reply:
         request = urllib.request.Request(url, body, {"User-Agent": USER_AGENT}, method=method)  # noqa: S310 - https, or what the file says
@@ -76,8 +107,8 @@ class Web:
                 return Reply(answer.status, _lower(answer.headers.items()), answer.read(LIMIT))
         except urllib.error.HTTPError as error:
             return Reply(error.code, _lower(error.headers.items()), error.read(LIMIT))
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise Unreachable(f"no answer from {url}: {getattr(error, 'reason', error)}") from error
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+            raise Unreachable(f"no answer from {url}: {getattr(error, 'reason', '') or error!r}") from error
 
 
 def _lower(headers: object) -> dict[str, str]:

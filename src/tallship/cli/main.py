@@ -23,6 +23,7 @@ COMMANDS = {
     "status": ("status:status", "Show nodes, etcd, control plane, versions, firewall and cost."),
     "pivot": ("pivot:pivot", "Move Cluster API into the cluster itself; run it again to resume."),
     "clean": ("pivot:clean", "Delete the bootstrap cluster after a proven pivot."),
+    "destroy": ("destroy:destroy", "Delete the cluster and everything of it at Hetzner but snapshots."),
     "kubeconfig": ("access:kubeconfig", "Print the cluster's kubeconfig, its path, or merge it into the usual file."),
     "talosconfig": (
         "access:talosconfig",
@@ -38,6 +39,22 @@ LAB_COMMANDS = {
     "env": ("lab:env", "Print what a foreign program needs to use the lab."),
     "fault": ("lab:fault", "Make something go wrong on purpose, or clear what was set."),
 }
+FIREWALL_COMMANDS = {
+    "show": ("firewall:show", "Show the rules, where they are in force, and who can reach what."),
+    "allow": ("firewall:allow", "Let a network, or this machine, reach the servers for a while."),
+    "apply": ("firewall:apply", "Make the firewall what the cluster file says, and try what answers from here."),
+}
+IMAGE_COMMANDS = {
+    "build": ("image:build", "Build the Talos snapshot that the servers boot from, or find it."),
+    "list": ("image:list_", "Show every Talos snapshot, and which clusters use it."),
+    "prune": ("image:prune", "Delete snapshots that no cluster uses, and what killed builds left behind."),
+}
+GROUPS = {
+    "firewall": ("Who may reach the servers.", FIREWALL_COMMANDS),
+    "image": ("The Talos snapshots that servers boot from.", IMAGE_COMMANDS),
+    "lab": ("A Hetzner, Kubernetes and Talos on this machine, to rehearse every command.", LAB_COMMANDS),
+}
+"""Commands of two words."""
 
 
 def build() -> App:
@@ -48,12 +65,17 @@ def build() -> App:
         version=__version__,
         result_action="return_value",
     )
-    lab = App(name="lab", help="A Hetzner, Kubernetes and Talos on this machine, to rehearse every command.")
-    for tree, commands in ((app, COMMANDS), (lab, LAB_COMMANDS)):
-        for name, (place, text) in commands.items():
-            tree.command(f"tallship.cli.{place}", name=name, help=text)
-    app.command(lab)
+    _add(app, COMMANDS)
+    for group, (text, commands) in GROUPS.items():
+        tree = App(name=group, help=text)
+        _add(tree, commands)
+        app.command(tree)
     return app
+
+
+def _add(tree: App, commands: dict[str, tuple[str, str]]) -> None:
+    for name, (place, text) in commands.items():
+        tree.command(f"tallship.cli.{place}", name=name, help=text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,7 +158,7 @@ def _wants_json(tokens: list[str]) -> bool:
 def _words(tokens: list[str]) -> list[str]:
     """Return the command's own words: `lab status`."""
     words = list(takewhile(lambda token: not token.startswith("-"), tokens[:2]))
-    return words if words[:1] == ["lab"] else words[:1]
+    return words if words[:1] and words[0] in GROUPS else words[:1]
 
 
 def run() -> None:

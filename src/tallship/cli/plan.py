@@ -22,7 +22,8 @@ def plan(*, changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (), o
     from tallship.engine import State, look
     from tallship.flows import UP
     from tallship.ops.cost import monthly
-    from tallship.report.tables import cost_table, plan_table
+    from tallship.ops.firewall_view import planned
+    from tallship.report.tables import cost_table, openings_table, plan_table
 
     env = open_env(options, changes=changes)
     outcomes = look(UP, env, env.clock)
@@ -42,8 +43,11 @@ def plan(*, changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (), o
         }
         for each in outcomes
     ]
+    openings = planned(env)
     answer.data["cost"] = cost.as_data()
+    answer.data["openings"] = [each.as_data() for each in openings]
     answer.say(plan_table(outcomes))
+    answer.say(openings_table(openings))
     answer.say(cost_table(cost))
     if any(each.state is not State.READY for each in outcomes):
         answer.next_commands = [f"tallship up{options.suffix()}"]

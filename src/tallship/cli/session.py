@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from tallship.cli.folder import state_folder
 from tallship.cli.options import Options, pairs
-from tallship.engine import Flow, Outcome, Run
+from tallship.engine import Flow, Outcome, Reporter, Run, Seen, State, Step
 from tallship.env import Env, Site, SystemClock
 from tallship.errors import SetupError
 from tallship.ops.token import read_token
@@ -37,14 +38,14 @@ def open_env(options: Options, replace: bool = False, changes: Sequence[str] = (
         if options.text and not options.quiet:
             faster = f"{clock.speed:g} seconds pass in one"
             sys.stderr.write(f"lab: nothing here is real; time is the lab's, {faster}\n")
-        return Env(spec, site, folder, clock, options.file.parent, replace)
+        return Env(spec, site, folder, clock, options.file.parent, replace, options.yes)
     site = Site(
         read_token(spec, os.environ, options.file.parent),
         hetzner_endpoint=os.environ.get("HCLOUD_ENDPOINT", Site.hetzner_endpoint),
         path=os.environ.get("PATH", ""),
         address_url=spec.firewall.address_url,
     )
-    return Env(spec, site, folder, SystemClock(), options.file.parent, replace)
+    return Env(spec, site, folder, SystemClock(), options.file.parent, replace, options.yes)
 
 
 def _show_calls() -> None:
@@ -100,7 +101,8 @@ def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
     log = env.folder / "logs" / f"{stamp}-{os.getpid()}.jsonl"
     current().log = log
     journal = Journal(log, env.clock, audience)
-    run = Run(env, env.clock, journal, options.timeout)
+    run = Run(env, env.clock, journal, options.timeout, env.stop)
+    env.tell = partial(_told, journal)
     try:
         with _stop_at_next_wait(run.stop):
             return run.make(flow)
@@ -109,6 +111,10 @@ def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
         journal.note("calls", **env.calls())
         journal.close()
         audience.close()
+
+
+def _told(audience: Reporter, step: Step[Env], text: str) -> None:
+    audience.saw(step, Seen(State.WORKING, text))
 
 
 def as_data(outcome: Outcome) -> dict[str, object]:

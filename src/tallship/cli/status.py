@@ -50,7 +50,7 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: O
 
 def screen(found: Status) -> list[RenderableType]:
     """Return one screen of text."""
-    from tallship.report.tables import facts_table, nodes_table
+    from tallship.report.tables import facts_table, nodes_table, openings_table
 
     facts = [("phase", found.phase)]
     if found.endpoint:
@@ -60,12 +60,14 @@ def screen(found: Status) -> list[RenderableType]:
             ("etcd", f"{found.etcd['members']} members, {'healthy' if found.etcd['healthy'] else 'not healthy'}")
         )
     if found.firewall:
-        facts.append(("firewall", found.firewall))
+        facts.append(("firewall", found.firewall.summary))
     if found.cost:
         facts.append(("cost", f"{found.cost.monthly_net:.2f} {found.cost.currency} per month, net"))
     parts: list[RenderableType] = [facts_table(facts)]
     if found.nodes:
         parts.append(nodes_table(found.nodes))
+    if found.firewall and found.firewall.openings:
+        parts.append(openings_table(found.firewall.openings))
     for problem in found.problems:
         hint = f"\n  hint: {problem.hint}" if problem.hint else ""
         parts += [f"problem: {problem.what}{hint}"]

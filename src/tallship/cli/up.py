@@ -38,13 +38,16 @@ def up(
     replace
         agree that a changed document replaces every server, one by one
     """
+    from tallship.cli.firewall import ask_lockout
     from tallship.cli.session import make, one_at_a_time, open_env
-    from tallship.engine import select
+    from tallship.engine import select, steps
     from tallship.flows import UP
 
     flow = select(UP, only, first, until)
     env = open_env(options, replace, changes)
     with one_at_a_time(env.folder):
+        if any(step.name == "firewall" for step in steps(flow)):
+            ask_lockout(env)
         outcomes = make(flow, env, options)
     _tell(env, outcomes, not (only or first or until), options)
 

@@ -14,6 +14,7 @@ from tallship.errors import SetupError
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Fault, Faults
 from tallship.lab.hetzner.api import HetznerApi
+from tallship.lab.own_address import seen_address
 from tallship.lab.programs.conversation import Program
 from tallship.lab.programs.routes import routes
 from tallship.lab.world import hold_clients
@@ -74,7 +75,7 @@ class Control:
 
     async def _address(self, request: web.Request) -> web.Response:
         """The address that requests of this caller come from, as plain text."""
-        return web.Response(text=f"{request.remote}\n")
+        return web.Response(text=f"{seen_address(self._lab.faults, request.remote or '')}\n")
 
     async def _status(self, request: web.Request) -> web.Response:
         return web.json_response(self._lab.status())

@@ -7,6 +7,7 @@ import json
 import lzma
 import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -19,12 +20,14 @@ from tallship.lab.world import hold_clients
 
 _IMAGE = re.compile(r"hcloud-(amd64|arm64)\.raw\.xz")
 _VERSION = re.compile(r"v\d+\.\d+\.\d+")
+BLOCKS = 8192
+"""Of 32 bytes each: an image of a quarter of a megabyte, more than any buffer on its way."""
 SLOW_SECONDS = 30.0
 """How long the fault `slow` holds a request when it does not say so itself."""
 
 
 class Factory:
-    """Serves the two calls that building a snapshot needs."""
+    """Serves the calls that building a snapshot needs: a schematic's id, and its images behind a redirect."""
 
     def __init__(self, store: Store, clock: LabClock, faults: Faults) -> None:
         self._schematics = store.table("schematics")
@@ -36,6 +39,7 @@ class Factory:
         app = web.Application(middlewares=[hold_clients, self._go_wrong])
         app.router.add_post("/schematics", self._post)
         app.router.add_get("/image/{schematic}/{version}/{file}", self._get)
+        app.router.add_get("/cdn/{schematic}/{version}/{file}", self._send)
         return app
 
     @web.middleware
@@ -73,11 +77,43 @@ class Factory:
             raise web.HTTPNotFound(text="schematic or version not found\n")
         if self._faults.take("no-image", **_facts(request)):
             raise web.HTTPNotFound(text="schematic or version not found\n")
-        facts = {"talos": version, "schematic": schematic, "file": file}
-        image = lzma.compress(json.dumps(facts).encode() + b"\n")
-        if self._faults.take("short-image", **_facts(request)):
+        raise web.HTTPFound(f"/cdn/{schematic}/{version}/{file}")
+
+    async def _send(self, request: web.Request) -> web.StreamResponse:
+        """Send what the redirect leads to, as the public factory's storage does."""
+        names = [request.match_info[key] for key in ("schematic", "version", "file")]
+        image = packed_image(*names)
+        facts = {**_facts(request), "route": "GET /image"}
+        if request.method == "HEAD":
+            return web.Response(headers={"Content-Length": str(len(image))})
+        if self._faults.take("short-image", **facts):
             image = image[: len(image) // 2]
+        if self._faults.take("cut-image", **facts):
+            return await _cut(request, image)
         return web.Response(body=image)
+
+
+def raw_image(schematic: str, version: str, file: str) -> bytes:
+    """Return what a builder must have on its disk: a line that says what it is, and bytes that cannot be packed."""
+    facts = {"talos": version, "schematic": schematic, "file": file}
+    head = json.dumps(facts).encode() + b"\n"
+    return head + b"".join(hashlib.sha256(head + bytes((n & 255, n >> 8))).digest() for n in range(BLOCKS))
+
+
+@lru_cache(maxsize=8)
+def packed_image(schematic: str, version: str, file: str) -> bytes:
+    """Return an image as it is sent."""
+    return lzma.compress(raw_image(schematic, version, file), preset=0)
+
+
+async def _cut(request: web.Request, image: bytes) -> web.StreamResponse:
+    """Send half of what was promised."""
+    answer = web.StreamResponse(headers={"Content-Length": str(len(image))})
+    await answer.prepare(request)
+    await answer.write(image[: len(image) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return answer
 
 
 def _facts(request: web.Request) -> dict[str, str]:
@@ -94,3 +130,20 @@ def canonical(schematic: dict[str, Any]) -> str:
 class _Indented(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
+
+
+def _is_scalar(text: str) -> bool:
+    """True for text that YAML reads as a number, a truth, a date or nothing."""
+    try:
+        return not isinstance(yaml.safe_load(text), str | dict | list)
+    except yaml.YAMLError:
+        return False
+
+
+def _text(dumper: _Indented, text: str) -> yaml.ScalarNode:
+    """yaml.v3, which the factory writes with: text that would be read as something else has double quotes."""
+    tag = "tag:yaml.org,2002:str"
+    return dumper.represent_scalar(tag, text, '"' if _is_scalar(text) or text in "yYnN" else None)
+
+
+_Indented.add_representer(str, _text)

@@ -16,6 +16,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Talos": ("api", "rpc", "machine"),
     "image factory": ("api", "route", "agent"),
     "machine": ("machine",),
+    "this machine": (),
     "program": ("program", "command"),
 }
 """Where something can go wrong, and what is known there of what is asked: only that can be matched."""
@@ -70,12 +71,17 @@ KINDS: Final[Mapping[str, Kind]] = {
         ("Hetzner",),
         ("message", "details", "listed"),
     ),
+    "token-readonly": Kind("a change is refused: the token may only read", ("Hetzner",), ("message", "details")),
     "quota": Kind("refused: the project's limit is reached", ("Hetzner",), ("message", "details")),
     "action-error": Kind("what a request has begun ends in an error", ("Hetzner's actions",), ("code", "message")),
     "conflict": Kind("refused: 409, somebody else was faster", ("Kubernetes",), ("message",)),
     "watch-cut": Kind("a watch is cut when it begins", ("Kubernetes",)),
     "no-image": Kind("404 for an image", ("image factory",)),
     "short-image": Kind("an image ends halfway", ("image factory",)),
+    "cut-image": Kind("the connection is cut halfway through an image", ("image factory",)),
+    "no-rescue": Kind("a builder never boots its rescue system", ("machine",)),
+    "ssh-refused": Kind("a rescue system refuses SSH for a minute more", ("machine",), ("seconds",)),
+    "disk-too-small": Kind("a builder's disk is full before the image ends", ("machine",)),
     "machine-never-boots": Kind("a machine that gets power stays dark", ("machine",)),
     "etcd-member-unhealthy": Kind("the machine's etcd says that it is sick", ("machine",)),
     "image-pull": Kind("the registry refuses to give a machine an image", ("machine",)),
@@ -85,6 +91,9 @@ KINDS: Final[Mapping[str, Kind]] = {
         "a program is killed, at once or so many `seconds` into its work", ("program",), ("seconds",)
     ),
     "program-hangs": Kind("a program does nothing until it is told to end", ("program",)),
+    "other-address": Kind(
+        "this machine's public address is another one, until it is cleared", ("this machine",), ("address",)
+    ),
     "docker-down": Kind("the container engine does not run", ("program",)),
 }
 """Everything that can go wrong, by its name."""
@@ -151,6 +160,10 @@ class Faults:
     def list(self) -> list[Fault]:
         """Return what is waiting to happen."""
         return [Fault(**fault) for fault in self._table.values()]
+
+    def standing(self, name: str) -> Fault | None:
+        """Return the first fault of that name without using it up: a state of things, not an event."""
+        return next((fault for fault in self.list() if fault.name == name), None)
 
     def take(self, name: str, **facts: str) -> Fault | None:
         """Return the first fault of that name that matches the facts, and use it up once."""

@@ -7,6 +7,8 @@ import errno
 import secrets
 import ssl
 from collections import Counter
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from tallship.errors import SetupError
-from tallship.lab.clock import LabClock, ScaledClock, wall
+from tallship.lab.clock import LabClock, ScaledClock, held_for_client, wall
 from tallship.lab.control import Control
 from tallship.lab.controllers.caph.hcloud import Hetzner
 from tallship.lab.controllers.nodes.clusters import Clusters
@@ -43,7 +45,9 @@ STAND_INS = frozenset({"capi", "caph", "cabpt", "cacppt", "hcloud-ccm", "talos-c
 COUNTED = ("hetzner", "kubernetes", "talos")
 """The servers whose writes are told; those of the lab's own controllers are not."""
 
-_WRITE_SECONDS = 10.0
+WRITE_SECONDS = 30.0
+"""Modelled seconds that a real builder takes for an image that is not small: an estimate of the right size."""
+_WRITE_SECONDS = 100.0
 _SAVE_SECONDS = 0.5
 """Real seconds between two notes of lab time."""
 
@@ -71,7 +75,7 @@ class Lab:
         self.writes: Counter[str] = Counter()
         self.addresses = Addresses(store, network)
         self.authority = Authority(store, "lab")
-        self.rescue = Rescue(clock, folder / "rescue", folder / "ca.pem", self._disk_written)
+        self.rescue = Rescue(clock, self.faults, folder / "rescue", folder / "ca.pem", self._disk_written)
         self.machines = Machines(
             store, clock, self.faults, self.writes, self._admits, self._kube_api, self._server_halted
         )
@@ -131,6 +135,7 @@ class Lab:
             "endpoints": self.endpoints(),
             "faults": [asdict(fault) for fault in self.faults.list()],
             "without": sorted(self.without),
+            "servers": self.machines.births.list(),
             "seconds": round(self.clock.now(), 1),
             "today": wall(self.clock).isoformat(),
         }
@@ -160,7 +165,8 @@ class Lab:
         return ssl.create_default_context(cadata=self.authority.certificate_pem)
 
     def _admits(self, server_id: int, port: int, source: str) -> bool:
-        return self.hetzner.firewall_admits(server_id, port, source)
+        seen = self.hetzner.source_at(server_id, source)
+        return self.hetzner.firewall_admits(server_id, port, source) and self.machines.lets_in(server_id, port, seen)
 
     def _kube_api(self, prefix: str) -> KubeApi:
         return KubeApi(self.store, prefix, self.clock, self.faults, self.writes)
@@ -172,9 +178,13 @@ class Lab:
         """Take in what a rescue system's shell, which has a thread of its own, wrote; the store is the loop's."""
 
         async def write() -> None:
-            self.hetzner.write_disk(server_id, content)
+            held_for_client.set(True)  # the client waits for the shell's last word
+            await self.clock.sleep(WRITE_SECONDS)
+            if self.hetzner.find_server(server_id):
+                self.hetzner.write_disk(server_id, content)
 
-        asyncio.run_coroutine_threadsafe(write(), self._loop).result(_WRITE_SECONDS)
+        with suppress(CancelledError):  # the lab is stopping
+            asyncio.run_coroutine_threadsafe(write(), self._loop).result(_WRITE_SECONDS)
 
     async def _note_time(self) -> None:
         """Keep lab time in the store, so that it never goes back; virtual time ends with its process."""

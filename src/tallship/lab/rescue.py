@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,37 +23,49 @@ import paramiko
 from paramiko import common
 
 from tallship.lab.clock import LabClock
+from tallship.lab.faults import Faults
 
 PORT = 2222
 """Port 22 needs root on this machine."""
 BOOT_SECONDS = 20
 """From power on until the rescue system's SSH answers."""
+REFUSED_SECONDS = 60.0
+"""How long the fault `ssh-refused` keeps SSH closed when it does not say so itself."""
 SCRIPT_SECONDS = 120
 """No script runs longer than this, in real time."""
+FULL_DISK = Path("/dev/full")
+"""Linux: whoever writes there is told that no space is left."""
 
 
 class Rescue:
     """The rescue systems that are running; told by the Hetzner API when a server boots into one."""
 
     def __init__(
-        self, clock: LabClock, folder: Path, ca_file: Path, wrote: Callable[[int, dict[str, Any]], None]
+        self,
+        clock: LabClock,
+        faults: Faults,
+        folder: Path,
+        ca_file: Path,
+        wrote: Callable[[int, dict[str, Any]], None],
     ) -> None:
         self._clock = clock
+        self._faults = faults
         self._folder = folder
         self._ca_file = ca_file
         self._wrote = wrote
         self._running: dict[int, _Shell] = {}
-        self._booting: set[asyncio.Task[None]] = set()
+        self._booting: dict[int, asyncio.Task[None]] = {}
 
     async def powered_on(self, server: dict[str, Any], user_data: str, image: dict[str, Any]) -> None:
         """Boot the rescue system when that is what the server boots."""
         if image.get("rescue"):
-            task = asyncio.create_task(self._boot(server, image))
-            self._booting.add(task)
-            task.add_done_callback(self._booting.discard)
+            self._booting[int(server["id"])] = asyncio.create_task(self._boot(server, image))
 
     async def powered_off(self, server_id: int) -> None:
-        """Stop its SSH; the disk stays."""
+        """Stop its SSH, or its boot; the disk stays."""
+        booting = self._booting.pop(server_id, None)
+        if booting is not None:
+            booting.cancel()
         shell = self._running.pop(server_id, None)
         if shell is not None:
             shell.stop()
@@ -64,28 +77,31 @@ class Rescue:
 
     async def stop(self) -> None:
         """Stop every rescue system."""
-        for task in self._booting:
-            task.cancel()
-        for server_id in list(self._running):
+        for server_id in [*self._booting, *self._running]:
             await self.powered_off(server_id)
 
     async def _boot(self, server: dict[str, Any], image: dict[str, Any]) -> None:
+        machine = str(server["name"])
+        if self._faults.take("no-rescue", machine=machine):
+            return
         await self._clock.sleep(BOOT_SECONDS)
+        if refused := self._faults.take("ssh-refused", machine=machine):
+            await self._clock.sleep(float(refused.values.get("seconds", REFUSED_SECONDS)))
         server_id = int(server["id"])
         folder = self._folder / str(server_id)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        disk = FULL_DISK if self._faults.take("disk-too-small", machine=machine) else folder / "disk"
         environment = {
             "PATH": f"{_shims(folder)}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(folder),
-            "DISK": str(folder / "disk"),
+            "DISK": str(disk),
             "CURL_CA_BUNDLE": str(self._ca_file),
             "SSL_CERT_FILE": str(self._ca_file),
         }
         address = (str(server["public_net"]["ipv4"]["ip"]), PORT)
 
         def ended() -> None:
-            disk = folder / "disk"
-            if disk.exists():
+            if disk.is_file():
                 self._wrote(server_id, written(disk))
 
         self._running[server_id] = _Shell(address, list(image.get("ssh_keys", [])), folder, environment, ended)
@@ -133,15 +149,18 @@ class _Shell(paramiko.ServerInterface):
         self._host_key = paramiko.ECDSAKey.generate()
         self._listener = socket.create_server(address)
         self._transports: list[paramiko.Transport] = []
+        self._processes: set[subprocess.Popen[bytes]] = set()
         threading.Thread(target=self._serve, daemon=True).start()
 
     def stop(self) -> None:
-        """Close the listener and every connection."""
+        """Close the listener and every connection, and end every script."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for transport in self._transports:
             transport.close()
+        for process in list(self._processes):
+            _kill(process)
 
     def get_allowed_auths(self, username: str) -> str:
         """Only keys are let in."""
@@ -185,21 +204,30 @@ class _Shell(paramiko.ServerInterface):
             env=self._environment,
             start_new_session=True,
         )
-        killer = threading.Timer(SCRIPT_SECONDS, lambda: os.killpg(process.pid, 9))
+        self._processes.add(process)
+        killer = threading.Timer(SCRIPT_SECONDS, _kill, (process,))
         killer.start()
         assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
         try:
             process.stdin.write(script)
             process.stdin.close()
-            for line in process.stdout:
-                channel.sendall(line)
+            while said := os.read(process.stdout.fileno(), 2**16):
+                channel.sendall(said)
             status = process.wait()
-            self._ended()
-            channel.send_exit_status(status)
+            if status >= 0:
+                self._ended()
+                channel.send_exit_status(status)
         except OSError:
-            os.killpg(process.pid, 9)
+            _kill(process)
         finally:
             killer.cancel()
+            self._processes.discard(process)
             process.stdout.close()
             process.wait()
             channel.close()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a script and everything that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -7,12 +7,10 @@ import json
 from typing import Any
 
 from tallship.manifests import image, talos
+from tallship.manifests.firewall import API_PORT, TALOS_PORT
 from tallship.manifests.yaml_text import Annotated, Comments
 from tallship.spec import Spec
 from tallship.spec.names import HETZNER_SECRET, HETZNER_SECRET_KEY, NAMESPACE
-
-API_PORT = 6443
-TALOS_PORT = 50000
 
 UNKNOWN_ADDRESS = "${LOAD_BALANCER_IP}"
 """Stands for the load balancer's address in rendered files until it is known."""

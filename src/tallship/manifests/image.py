@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+
+import yaml
 
 from tallship.spec import Spec
+from tallship.spec.models import Architecture
 
 FACTORY = "https://factory.talos.dev"
 
@@ -18,15 +22,35 @@ BUILDER_TYPES = {"amd64": "cx23", "arm64": "cax11"}
 """The smallest server type of each architecture; the snapshot fits every disk that is as large."""
 
 
+BUILT_FOR = "caph-image-name-for"
+"""The label of what comes and goes with a build: builder, key, and a snapshot that CAPH must not see yet."""
+ROLE = "tallship-role"
+
+
+def for_architecture(spec: Spec, architecture: Architecture | None) -> Spec:
+    """Return the spec with the image of this architecture, or as it is."""
+    if architecture is None:
+        return spec
+    return spec.model_copy(update={"image": spec.image.model_copy(update={"architecture": architecture})})
+
+
 def schematic(spec: Spec) -> str:
     """Return the schematic as the Image Factory writes it itself, whose hash is its id."""
     lines = ["customization:"]
     if spec.image.kernel_args:
-        lines += ["    extraKernelArgs:", *(f"        - {argument}" for argument in spec.image.kernel_args)]
+        lines += ["    extraKernelArgs:", *(f"        - {_scalar(argument)}" for argument in spec.image.kernel_args)]
     if spec.image.extensions:
         lines += ["    systemExtensions:", "        officialExtensions:"]
         lines += [f"            - {extension}" for extension in spec.image.extensions]
     return "\n".join(lines) + "\n" if len(lines) > 1 else "customization: {}\n"
+
+
+def _scalar(text: str) -> str:
+    """Return a kernel argument as Go's YAML library writes it (yaml.v3: what would be read as no text has quotes)."""
+    read = yaml.safe_load(text)
+    if isinstance(read, dict):
+        return f"'{text}'"
+    return text if read == text and text not in "yYnN" else f'"{text}"'
 
 
 def schematic_id(spec: Spec) -> str:
@@ -55,6 +79,28 @@ def labels(spec: Spec) -> dict[str, str]:
         "schematic": schematic_id(spec)[:32],
         "managed-by": "tallship",
     }
+
+
+def candidate_labels(spec: Spec) -> dict[str, str]:
+    """Return the labels of a snapshot that is being made: CAPH takes any that has its label, also half of one."""
+    own = {key: value for key, value in labels(spec).items() if key != NAME_LABEL}
+    return {**own, BUILT_FOR: name(spec), ROLE: "image-candidate"}
+
+
+def replaced_labels(now: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a snapshot, now labelled so, in whose place another has come."""
+    kept = {key: value for key, value in now.items() if key != NAME_LABEL}
+    return {**kept, BUILT_FOR: now.get(NAME_LABEL, ""), ROLE: "image-replaced"}
+
+
+def differences(spec: Spec, found: Mapping[str, str]) -> list[str]:
+    """Return what a snapshot's labels say that the spec does not; labels that are missing say nothing."""
+    wanted = labels(spec)
+    return [
+        f"{key} {found[key]}, not {wanted[key]}"
+        for key in ("talos-version", "architecture", "schematic")
+        if found.get(key, wanted[key]) != wanted[key]
+    ]
 
 
 def selector(spec: Spec) -> str:

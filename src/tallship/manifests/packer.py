@@ -32,10 +32,10 @@ variable "architecture" {
   default = "@ARCHITECTURE@"
 }
 
-# The smallest type of the architecture: a snapshot fits every disk that is as large.
+# Another type than the smallest, for when that is sold out.
 variable "server_type" {
   type    = string
-  default = "@BUILDER@"
+  default = ""
 }
 
 variable "location" {
@@ -44,6 +44,12 @@ variable "location" {
 }
 
 locals {
+  # The smallest type of the architecture: a snapshot fits every disk that is as large.
+  builders = { @BUILDERS@ }
+
+  # An image of another schematic than the guide's has another name.
+  suffix = var.schematic == "@GUIDE@" ? "" : "-${substr(var.schematic, 0, 8)}"
+
   name = "@NAME@"
   url  = "@FACTORY@/image/${var.schematic}/${var.talos_version}/hcloud-${var.architecture}.raw.xz"
 }
@@ -52,7 +58,7 @@ source "hcloud" "talos" {
   rescue        = "linux64"
   image         = "debian-12"
   location      = var.location
-  server_type   = var.server_type
+  server_type   = var.server_type != "" ? var.server_type : local.builders[var.architecture]
   ssh_username  = "root"
   snapshot_name = local.name
   snapshot_labels = {
@@ -72,7 +78,8 @@ build {
     inline_shebang = "/bin/bash -e"
     inline = [
       "set -o pipefail",
-      "curl --fail --silent --show-error --location --retry 5 '${local.url}' | xz --decompress | dd of=/dev/sda bs=4M",
+      # No --retry: in a pipe the second try would follow the bytes of the first.
+      "curl --fail --silent --show-error --location '${local.url}' | xz --decompress | dd of=/dev/sda bs=4M",
       "sync",
     ]
   }
@@ -82,15 +89,16 @@ build {
 
 def template(spec: Spec) -> str:
     """Return packer/hcloud_talosimage.pkr.hcl."""
-    name = spec.image.name or f"talos-${{var.architecture}}-${{var.talos_version}}{image.suffix(spec)}"
+    name = spec.image.name or "talos-${var.architecture}-${var.talos_version}${local.suffix}"
     places = {
         "VERSION": spec.talos.version,
         "CONTENT": ", ".join([*spec.image.extensions, *spec.image.kernel_args]) or "nothing",
         "SCHEMATIC": image.schematic_id(spec),
         "ARCHITECTURE": spec.architecture,
-        "BUILDER": image.BUILDER_TYPES[spec.architecture],
+        "BUILDERS": ", ".join(f'{name} = "{kind}"' for name, kind in image.BUILDER_TYPES.items()),
         "LOCATION": spec.hetzner.location,
         "NAME": name,
+        "GUIDE": image.GUIDE_SCHEMATIC,
         "FACTORY": image.FACTORY,
     }
     text = _TEMPLATE

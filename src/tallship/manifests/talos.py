@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tallship.manifests import firewall_talos
 from tallship.manifests.yaml_text import dump
 from tallship.spec import Spec
 from tallship.spec.models import Oidc
@@ -70,6 +71,9 @@ def _patches(spec: Spec, load_balancer_ip: str) -> Iterator[tuple[str, Patch]]:
         yield "People log in through OpenID Connect.", {"cluster": {"apiServer": {"extraArgs": _arguments(spec.oidc)}}}
     if spec.extra_manifests:
         yield "Applied by Talos when the cluster is made.", {"cluster": {"extraManifests": list(spec.extra_manifests)}}
+    if spec.firewall.talos:
+        about = "Talos' own firewall: a port that no rule names is closed, on the private network too."
+        yield from ((about, document) for document in firewall_talos.documents(spec))
 
 
 def _kubelet(spec: Spec) -> Patch:

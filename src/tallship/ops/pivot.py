@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from tallship.adapters.kube import Kube
 from tallship.engine import Seen, State, Step
@@ -186,11 +188,15 @@ class MoveProven(Step[Env]):
         return [line for each in moved_objects(env.workload) for line in conditions.why_not_ready(each)][:12]
 
 
+@dataclass(frozen=True)
 class BootstrapDeleted(Step[Env]):
-    """The bootstrap cluster is gone, after the cluster was seen to manage itself."""
+    """The bootstrap cluster is gone, after it was seen to manage nothing."""
 
-    name = "clean"
-    title = "Delete the bootstrap cluster"
+    name: ClassVar[str] = "clean"
+    title: ClassVar[str] = "Delete the bootstrap cluster"
+
+    is_given_up: bool = False
+    """The person says that it will not come back, whatever it managed."""
 
     def probe(self, env: Env) -> Seen:
         """Look whether it is there, and whether anybody still needs it."""
@@ -199,6 +205,8 @@ class BootstrapDeleted(Step[Env]):
         name = env.spec.names.kind_cluster
         if name not in env.programs.kind_clusters():
             return Seen(State.READY, f"there is no kind cluster {name}")
+        if self.is_given_up:
+            return Seen(State.MISSING, change=f"delete kind cluster {name}")
         if env.management_kubeconfig.exists() and env.management.is_up():
             owned = [each["metadata"]["name"] for each in env.management.list(*CLUSTER)]
             if owned:

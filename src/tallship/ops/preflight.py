@@ -8,6 +8,7 @@ from tallship.env import Env
 from tallship.errors import ApiError, ManyErrors, SetupError, StepFailed, TallshipError
 from tallship.manifests import firewall
 from tallship.ops.cluster import has_providers
+from tallship.ops.firewall import problems as firewall_problems
 from tallship.ops.kinds import CLUSTER
 
 MORE_THAN_ONE_HINT = (
@@ -26,7 +27,7 @@ class Preflight(Step[Env]):
         """Raise all findings together, or find nothing."""
         found = [*programs(env), *token(env)]
         if not found:
-            found = [*server_type(env), *names(env)]
+            found = [*server_type(env), *names(env), *firewall_problems(env)]
         if len(found) == 1:
             raise found[0]
         if found:

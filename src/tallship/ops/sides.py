@@ -7,7 +7,7 @@ from typing import Any
 
 from tallship.adapters.kube import Kube
 from tallship.env import Env
-from tallship.errors import ApiError
+from tallship.errors import ApiError, Unreachable
 from tallship.manifests import pivot
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
 
@@ -41,11 +41,13 @@ class Side:
 
 def outside(env: Env) -> Side:
     """Return the management cluster's side; one that was deleted holds nothing. Raises Unreachable."""
-    if not env.management_kubeconfig.exists():
-        return Side(None)
-    is_ours = env.spec.management.mode == "kind"
-    if is_ours and not env.management.is_up() and env.spec.names.kind_cluster not in env.programs.kind_clusters():
-        return Side(None)
+    if env.spec.management.mode == "kind" and not (env.management_kubeconfig.exists() and env.management.is_up()):
+        if env.spec.names.kind_cluster not in env.programs.kind_clusters():
+            return Side(None)
+        raise Unreachable(
+            f"kind cluster {env.spec.names.kind_cluster} does not answer",
+            hint="`tallship up --only kind-create` starts it",
+        )
     return Side(_find(env.management, env.spec.name))
 
 

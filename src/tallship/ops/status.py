@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
 
-from tallship.adapters.hetzner import Server
-from tallship.engine import State
+from tallship.adapters.hetzner_resources import Server
 from tallship.env import Env
 from tallship.errors import ApiError, SetupError, TallshipError
 from tallship.manifests import conditions
 from tallship.ops.cluster import has_providers
 from tallship.ops.cost import Cost, monthly
-from tallship.ops.firewall import FirewallApplied
+from tallship.ops.firewall_view import View, view
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE
 from tallship.ops.nodes import etcd_problems
 
@@ -56,7 +55,7 @@ class Status:
     versions: dict[str, str] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     etcd: dict[str, Any] = field(default_factory=dict)
-    firewall: str = ""
+    firewall: View | None = None
     cost: Cost | None = None
     problems: list[Problem] = field(default_factory=list)
 
@@ -68,7 +67,7 @@ class Status:
             "versions": self.versions,
             "nodes": [node.as_data() for node in self.nodes],
             "etcd": self.etcd,
-            "firewall": self.firewall,
+            "firewall": self.firewall.as_data() if self.firewall else None,
             "cost": self.cost.as_data() if self.cost else None,
             "problems": [asdict(problem) for problem in self.problems],
         }
@@ -154,12 +153,9 @@ def _see_nodes(env: Env, status: Status) -> None:
 
 
 def _see_firewall(env: Env, status: Status) -> None:
-    seen = FirewallApplied().probe(env)
-    status.firewall = seen.detail
-    if seen.state in (State.MISSING, State.WORKING):
-        status.problems.append(
-            Problem(f"firewall: {seen.detail or seen.change}", "`tallship up --only firewall-apply`")
-        )
+    status.firewall = view(env)
+    hint = "`tallship firewall apply`"
+    status.problems += [Problem(f"firewall: {why}", hint) for why in status.firewall.problems]
 
 
 def _see_cost(env: Env, status: Status) -> None:

@@ -12,7 +12,10 @@ from rich.text import Text
 from tallship.engine import Outcome, State
 
 if TYPE_CHECKING:
+    from tallship.manifests.firewall_exposure import Opening
     from tallship.ops.cost import Cost
+    from tallship.ops.firewall_reach import Door
+    from tallship.ops.image_stock import Snapshot, Verdict
     from tallship.ops.status import Node
     from tallship.ops.tools import Tool
 
@@ -70,6 +73,23 @@ def nodes_table(nodes: Sequence[Node]) -> Table:
     return table
 
 
+def openings_table(openings: Sequence[Opening]) -> Table:
+    """Return who can reach what."""
+    table = new_table("open at", "what", "to whom", "why")
+    for each in openings:
+        table.add_row(each.where, each.what, each.who, each.why)
+    return table
+
+
+def doors_table(doors: Sequence[Door]) -> Table:
+    """Return what was found from this machine."""
+    table = new_table("from here", "address", "port", "answers", "")
+    for each in doors:
+        answers = "yes" if each.answers else "no"
+        table.add_row(each.where, each.address, str(each.port), answers, Text(each.problem, style="yellow"))
+    return table
+
+
 def tools_table(tools: Sequence[Tool]) -> Table:
     """Return the programs, and for those that are not right how to get them."""
     table = new_table("program", "version", "where", "")
@@ -77,6 +97,35 @@ def tools_table(tools: Sequence[Tool]) -> Table:
         state = Text("ok", style="green") if tool.is_good else Text(f"{tool.problem}: {tool.how_to_get}", style="red")
         table.add_row(tool.name, tool.version, tool.path, state)
     return table
+
+
+def images_table(snapshots: Sequence[Snapshot]) -> Table:
+    """Return the snapshots of Talos."""
+    table = new_table("snapshot", "name", "talos", "for", "schematic", "GB", "age", "state", "used by")
+    table.columns[5].justify = "right"
+    for each in snapshots:
+        size, age, users = f"{each.size_gb:.1f}", _age(each.age_seconds), " ".join(each.clusters)
+        state = Text(each.state, style="green" if each.state == "ready" else "yellow")
+        table.add_row(
+            str(each.id), each.name, each.talos, each.architecture, each.schematic, size, age, state, users or "nobody"
+        )
+    return table
+
+
+def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
+    """Return what stays and what goes, and why."""
+    table = new_table("", "what", "why")
+    for each in verdicts:
+        word = Text("goes", style="red") if each.delete else Text("stays", style="green")
+        table.add_row(word, each.what, each.why)
+    return table
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def facts_table(facts: Sequence[tuple[str, str]]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from tallship import versions
-from tallship.spec.models import PRIVATE_NETWORKS, Spec
+from tallship.spec.models import PRIVATE_NETWORKS, Spec, is_vast
 from tallship.spec.names import SERVER_NAME_LIMIT
 from tallship.versions import Problem
 
@@ -42,6 +42,7 @@ def check(spec: Spec) -> list[Problem]:
         *_check_networks(spec),
         *_check_patches(spec),
         *_check_sources(spec),
+        *_check_firewall(spec),
         *versions.check(
             versions.Choice(
                 talos=spec.talos.version,
@@ -144,14 +145,36 @@ def _check_sources(spec: Spec) -> Iterator[Problem]:
             if getattr(management, key):
                 message = f"mode `{management.mode}` uses a cluster of its own"
                 yield Problem(("management", key), message, "write `mode: kubeconfig`, or leave this out")
-    if not spec.firewall.admin_networks and not spec.load_balancer.talos_api:
-        message = "nobody can reach the Talos API: no network is admitted, and the load balancer does not lead there"
-        yield Problem(("firewall", "admin_networks"), message, "name one network", fatal=False)
     masquerade = spec.addons.cilium.values.get("bpf")
     if isinstance(masquerade, dict) and masquerade.get("masquerade") and not masquerade.get("hostLegacyRouting"):
         message = "`bpf.masquerade` cuts CoreDNS off from Talos' host DNS"
         hint = "add `hostLegacyRouting: true` beside it, or leave it out (siderolabs/talos #8836)"
         yield Problem(("addons", "cilium", "values", "bpf"), message, hint)
+
+
+def _check_firewall(spec: Spec) -> Iterator[Problem]:
+    """After a pivot the load balancer and the admin networks are the only ways to the Talos API."""
+    firewall = spec.firewall
+    if not spec.load_balancer.talos_api:
+        if not firewall.admin_networks:
+            message = "after a pivot nobody can reach the Talos API: the load balancer does not lead there"
+            hint = "name the networks that may, in `firewall.admin_networks`"
+            yield Problem(("load_balancer", "talos_api"), message, hint)
+        elif not firewall.talos_api:
+            message = "after a pivot nobody can reach the Talos API: the load balancer does not lead there either"
+            yield Problem(("firewall", "talos_api"), message, "leave it out, or one of the two", fatal=False)
+    for index, network in enumerate(firewall.admin_networks):
+        if is_vast(network):
+            message = f"`{network}` opens the servers to much of the internet"
+            yield Problem(("firewall", "admin_networks", index), message, "name smaller networks", fatal=False)
+    egress = spec.management.egress_cidr
+    if egress is not None and is_vast(egress):
+        message = f"`{egress}` opens the Talos API to much of the internet"
+        yield Problem(("management", "egress_cidr"), message, "name a smaller network", fatal=False)
+    if firewall.talos and egress is None:
+        message = "Talos' own firewall leaves port 50000 to Hetzner's: nobody knows from where Cluster API dials"
+        hint = "`management.egress_cidr` names a fixed network"
+        yield Problem(("firewall", "talos"), message, hint, fatal=False)
 
 
 def _check_patches(spec: Spec) -> Iterator[Problem]:

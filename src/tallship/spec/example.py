@@ -41,13 +41,12 @@ load_balancer:
   type: lb11                          # lb11, lb21 or lb31
   talos_api: true                     # whether port 50000 leads to the Talos API
 
-firewall:                             # of the servers' public addresses
-  admin_networks:                     # from where ports 6443 and 50000 are open
-    - 10.0.0.0/8
-    - 172.16.0.0/12
-    - 192.168.0.0/16
-  # talos_api: true                   # false: from there 6443 only
-  # address_url: https://ipv4.icanhazip.com
+# firewall:                           # of the servers' public addresses; private networks may reach 6443 and 50000
+#   admin_networks:                   # and these
+#     - 203.0.113.0/24
+#   talos_api: true                   # false: 6443 only
+#   talos: false                      # true: Talos' own firewall on the servers too; a change replaces every server
+#   address_url: https://ipv4.icanhazip.com
 
 # image:                              # the Talos snapshot
 #   extensions:

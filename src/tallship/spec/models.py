@@ -66,6 +66,12 @@ def _source(text: str) -> str:
         raise mistake(f"`{text}` is not a network", "write it like `203.0.113.0/24` or `2001:db8::/64`") from error
 
 
+def is_vast(network: str) -> bool:
+    """True for the whole internet, or so much of it that it might as well be."""
+    found = ipaddress.ip_network(network)
+    return not found.is_private and found.prefixlen < (8 if found.version == 4 else 16)
+
+
 def _version(text: str) -> str:
     if not versions.number(text):
         raise mistake(f"`{text}` is not a version", "write it like `v1.12.2`")
@@ -251,10 +257,14 @@ class Firewall(Section):
     """Who may reach the servers' public addresses."""
 
     admin_networks: tuple[Source, ...] = Field(
-        default=PRIVATE_NETWORKS, max_length=90, description="from where ports 6443 and 50000 are open"
+        default=(), max_length=90, description="from where ports 6443 and 50000 are open, beside private networks"
     )
     talos_api: StrictBool = Field(
-        default=True, description="whether `admin_networks` may reach the Talos API, port 50000"
+        default=True, description="whether those networks may reach the Talos API, port 50000"
+    )
+    talos: StrictBool = Field(
+        default=False,
+        description="whether Talos' own firewall on the servers is on too; a change replaces every server",
     )
     address_url: Annotated[StrictStr, AfterValidator(_web_address)] = Field(
         default="https://ipv4.icanhazip.com", description="answers with this machine's public address"

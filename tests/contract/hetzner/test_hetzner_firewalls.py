@@ -10,6 +10,8 @@ from hcloud.firewalls import BoundFirewall, FirewallResource, FirewallResourceLa
 from hcloud.servers import ServerCreatePublicNetwork
 from hetzner_lab import HetznerLab, order, refusal, running
 
+from tallship.lab.faults import Fault
+
 PRIVATE = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"]
 
 
@@ -154,3 +156,46 @@ def test_wrong_rules_are_refused(project: Client, wrong: FirewallRule) -> None:
 
 def test_fifty_rules_are_the_limit(project: Client) -> None:
     assert refusal(lambda: firewall(project, rules=[rule()] * 51)) == "invalid_input"
+
+
+def test_sixth_firewall_of_a_server_is_refused(lab: HetznerLab, project: Client) -> None:
+    server = running(lab, project)
+    for number in range(5):
+        firewall(project, name=f"f{number}", resources=[on_server(server)])
+    sixth = firewall(project, name="f5")
+    assert refusal(lambda: sixth.apply_to_resources([on_server(server)])) == "resource_limit_exceeded"
+
+
+def test_first_moments_of_a_server_are_remembered_when_it_is_gone(lab: HetznerLab, project: Client) -> None:
+    firewall(project, resources=[on_label("role=cp")])
+    server = running(lab, project, labels={"role": "cp"})
+    lab.wait(6)
+    server.delete()
+    (birth,) = lab.call(lab.api.project.births.list)
+    assert (birth["server"], birth["name"]) == (server.id, server.name)
+    assert birth["made"] < birth["protected"]
+    assert "reachable" not in birth
+
+
+def test_machine_that_moved_is_let_in_by_its_other_address(lab: HetznerLab, project: Client) -> None:
+    made = firewall(project, rules=[rule(source_ips=["203.0.113.99/32"])])
+    server = running(lab, project, firewalls=[made])
+    assert not admits(lab, server, 6443, "127.0.0.1")
+    lab.call(lambda: lab.api.project.faults.add(Fault("other-address", times=0)))
+    assert admits(lab, server, 6443, "127.0.0.1")
+    assert not admits(lab, server, 6443, "127.0.0.2")
+    assert lab.call(lambda: lab.api.source_at(server.id, "127.0.0.1")) == "203.0.113.99"
+
+
+def test_neighbour_comes_by_its_private_address_and_is_not_filtered(lab: HetznerLab, project: Client) -> None:
+    network = project.networks.create(name="n", ip_range="10.0.0.0/16")
+    lab.http("POST", f"/networks/{network.id}/actions/add_subnet", {"type": "cloud", "network_zone": "eu-central"})
+    server, neighbour = (running(lab, project, name=name, networks=[network]) for name in ("one", "two"))
+    stranger = running(lab, project, name="three")
+    firewall(project, rules=[], resources=[on_server(server)])
+    lab.wait(3)
+    address, other = (lab.call(lambda each=each: lab.api.server_address(each.id)) for each in (neighbour, stranger))
+    assert admits(lab, server, 2380, address)
+    assert lab.call(lambda: lab.api.source_at(server.id, address)).startswith("10.0.")
+    assert not admits(lab, server, 2380, other)
+    assert lab.call(lambda: lab.api.source_at(server.id, other)) == other

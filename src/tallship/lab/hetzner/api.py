@@ -139,6 +139,10 @@ class HetznerApi:
         """True when a TCP packet from the source reaches the port at the server's public address."""
         return packet_filter.admits(self.project, server_id, port, source)
 
+    def source_at(self, server_id: int, source: str) -> str:
+        """Return the address that a server sees of who connects from the source."""
+        return packet_filter.source_at(self.project, server_id, source)
+
     def write_disk(self, server_id: int, content: dict[str, Any]) -> None:
         """Remember what a server's own system wrote to its disk; snapshots of it and boots from it have it."""
         disk = self.project.table("disk")[str(server_id)]

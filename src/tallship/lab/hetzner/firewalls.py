@@ -9,7 +9,7 @@ from typing import Final
 from tallship.lab.hetzner.action_routes import action_routes
 from tallship.lab.hetzner.body import Body
 from tallship.lab.hetzner.errors import Refused, over_limit
-from tallship.lab.hetzner.packet_filter import forget_firewall, selected, servers_under, settle_links
+from tallship.lab.hetzner.packet_filter import forget_firewall, of_server, selected, servers_under, settle_links
 from tallship.lab.hetzner.project import Project
 from tallship.lab.hetzner.routing import Call, Reply, Route, listed, put_name_and_labels
 from tallship.lab.store import Document
@@ -17,6 +17,7 @@ from tallship.lab.store import Document
 MOST_RULES: Final = 50
 MOST_CIDRS: Final = 100
 MOST_FIREWALLS: Final = 50
+MOST_ON_A_SERVER: Final = 5
 PROTOCOLS: Final = ("tcp", "udp", "icmp", "esp", "gre")
 
 
@@ -88,6 +89,9 @@ def apply_to_resources(call: Call) -> Reply:
     resources = _resources(call.project, call.body, "apply_to")
     if any(resource in firewall["applied_to"] for resource in resources):
         raise Refused("firewall_already_applied", f"firewall {call.id} is already applied to the resource")
+    for resource in resources:
+        if resource["type"] == "server" and len(of_server(call.project, resource["server"]["id"])) >= MOST_ON_A_SERVER:
+            raise over_limit("firewall_per_server_limit")
     return _reapplied(call, "apply_firewall", resources, [*firewall["applied_to"], *resources])
 
 

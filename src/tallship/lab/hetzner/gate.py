@@ -28,6 +28,7 @@ ADMITTED: Final = web.RequestKey("admitted", bool)
 REFUSALS: Final[dict[str, tuple[str, str]]] = {
     "unauthorized": ("unauthorized", "unable to authenticate"),
     "rate-limit": ("rate_limit_exceeded", "limit of requests per hour reached"),
+    "token-readonly": ("token_readonly", "this token is read-only"),
     "locked": ("locked", "the resource is locked: an action is running"),
     "server-error": ("server_error", "internal server error"),
     "no-capacity": ("resource_unavailable", "error during placement: no capacity for this server type"),
@@ -110,6 +111,8 @@ class Gate:
         """Let the faults happen that refuse a request."""
         for name, (code, message) in REFUSALS.items():
             if name == "no-capacity" and facts["route"] not in CAPACITY_ROUTES:
+                continue
+            if name == "token-readonly" and request.method == "GET":
                 continue
             if fault := self._project.faults.take(name, **facts):
                 request[ADMITTED] = not fault.values.get("bare")

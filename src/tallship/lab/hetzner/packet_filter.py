@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Final
 
+from tallship.lab.births import PROTECTED
 from tallship.lab.hetzner import primary_ips
-from tallship.lab.hetzner.networks import shared_network
+from tallship.lab.hetzner.networks import membership
 from tallship.lab.hetzner.project import Project
 from tallship.lab.hetzner.selectors import matches
 from tallship.lab.hetzner.times import FIREWALL_LAG, action_seconds
+from tallship.lab.own_address import seen_address
 from tallship.lab.store import Document
 
 PENDING: Final = "pending"
@@ -40,6 +42,7 @@ async def settle_link(project: Project, firewall: int, server: int) -> None:
         return
     if (firewall, server) in _wanted(project):
         project.keep(LINK, {**link, "status": APPLIED, "settling": False})
+        project.births.note(server, PROTECTED)
     else:
         project.table(LINK).pop(str(link["id"]), None)
 
@@ -88,10 +91,15 @@ def admits(project: Project, server_id: int, port: int, source: str) -> bool:
     from the public addresses of both).
     """
     in_force = [each["id"] for each in of_server(project, server_id) if each["status"] == APPLIED]
-    if not in_force or _comes_by_private_network(project, server_id, source):
+    if not in_force or _private_source(project, server_id, source):
         return True
     rules = (rule for key in in_force for rule in project.get("firewall", key)["rules"])
-    return any(_lets_in(rule, port, source) for rule in rules)
+    return any(_lets_in(rule, port, seen_address(project.faults, source)) for rule in rules)
+
+
+def source_at(project: Project, server_id: int, source: str) -> str:
+    """Return the address that the server itself sees: a private one for what comes by the private network."""
+    return _private_source(project, server_id, source) or seen_address(project.faults, source)
 
 
 def _wanted(project: Project) -> dict[tuple[int, int], float]:
@@ -108,11 +116,13 @@ def _wanted(project: Project) -> dict[tuple[int, int], float]:
     return wanted
 
 
-def _comes_by_private_network(project: Project, server_id: int, source: str) -> bool:
+def _private_source(project: Project, server_id: int, source: str) -> str:
+    """Return the private address of a load balancer or server behind the source, in a network that both are in."""
     server = project.get("server", server_id)
     neighbours = [each for each in project.all("load_balancer") if each["ip"] == source]
     neighbours += [each for each in project.all("server") if _public_address(project, each["id"]) == source]
-    return any(shared_network(server, neighbour) for neighbour in neighbours)
+    shared = (net for each in neighbours for net in each["private_net"] if membership(server, net["network"]))
+    return next((str(net["ip"]) for net in shared), "")
 
 
 def _public_address(project: Project, server_id: int) -> str:

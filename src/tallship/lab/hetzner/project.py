@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from tallship.lab.births import Births
 from tallship.lab.clock import LabClock, timestamp
 from tallship.lab.faults import Faults
 from tallship.lab.hetzner.actions import Actions
@@ -31,6 +32,7 @@ class Project:
         self.faults = faults
         self.addresses = addresses
         self.hardware = hardware
+        self.births = Births(store, clock)
         self.effects: dict[str, Effect] = {}
         self.timers = Timers(store, clock, self.effects)
         self.actions = Actions(self.table("action"), clock, self.timers, self.effects, self.next_id)

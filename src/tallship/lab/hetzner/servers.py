@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Final
 
+from tallship.lab.births import MADE
 from tallship.lab.hetzner import firewalls, images, packet_filter, placement_groups, primary_ips, targets
 from tallship.lab.hetzner.action_routes import action_routes
 from tallship.lab.hetzner.body import Body
@@ -126,6 +127,7 @@ def create_server(call: Call) -> Reply:
     server["private_net"] = [private_entry(net, ip, key, []) for net, ip in nets]
     project.keep("server", server)
     _assign_addresses(project, order, existing, key)
+    project.births.note(key, MADE, order.name)
     firewalls.apply_to_new_server(project, order.firewall_ids, key)
     packet_filter.settle_links(project)
     content = {"user_data": order.user_data, "ssh_keys": order.keys, "architecture": order.kind.architecture}

@@ -1,23 +1,20 @@
-"""`xz -dc FILE` and `xz --robot -l FILE` for a rescue system on a machine without xz. Copied, not imported."""
+"""`xz -dc` from stdin or a file, for a rescue system on a machine without xz. Copied, not imported."""
 
 import lzma
 import shutil
 import sys
-from pathlib import Path
 
 
 def main(words: list[str]) -> int:
-    """Decompress to stdout, or tell the sizes as xz tells them to scripts; returns xz's exit code."""
-    name = words[-1]
+    """Decompress to stdout; returns xz's exit code."""
+    names = [word for word in words if not word.startswith("-")]
+    source = names[0] if names else sys.stdin.buffer
     try:
-        with lzma.open(name) as file:
-            if "-l" in words:
-                size = sum(len(part) for part in iter(lambda: file.read(2**20), b""))
-                sys.stdout.write(f"totals\t1\t1\t{Path(name).stat().st_size}\t{size}\n")
-            else:
-                shutil.copyfileobj(file, sys.stdout.buffer)
+        with lzma.open(source) as file:
+            shutil.copyfileobj(file, sys.stdout.buffer)
+        sys.stdout.flush()
     except (OSError, lzma.LZMAError, EOFError) as error:
-        sys.stderr.write(f"xz: {name}: {error}\n")
+        sys.stderr.write(f"xz: {names[0] if names else '(stdin)'}: {error}\n")
         return 1
     return 0
 

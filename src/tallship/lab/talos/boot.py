@@ -32,6 +32,9 @@ class Surroundings(Protocol):
     def alive(self, cluster_id: str) -> set[int]:
         """Return the machines (server ids) whose etcd takes part."""
 
+    def members_admit(self, machine: Machine) -> bool:
+        """True when the machine's own address reaches etcd on every member of its cluster."""
+
     def changed(self) -> None:
         """Make every machine look again at what it waits for."""
 
@@ -127,6 +130,7 @@ class Boot:
             or machine.refusal
             or address is None
             or not etcd.has_quorum(key, self._around.alive(key))
+            or not self._around.members_admit(machine)
         ):
             return False
         member = etcd.join(key, machine.server_id, machine.hostname, address, now)

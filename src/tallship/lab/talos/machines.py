@@ -11,11 +11,12 @@ from typing import Any
 
 from aiohttp import web
 
+from tallship.lab.births import REACHABLE, Births
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
 from tallship.lab.kube.api import KubeApi
 from tallship.lab.store import Document, Store
-from tallship.lab.talos import durations, settings
+from tallship.lab.talos import durations, ingress, settings
 from tallship.lab.talos.boot import Boot, in_own_context
 from tallship.lab.talos.etcd import Etcd
 from tallship.lab.talos.listener import Listener
@@ -48,6 +49,7 @@ class Machines:
     ) -> None:
         self.clock = clock
         self.faults = faults
+        self.births = Births(store, clock)
         self.etcd = Etcd(store)
         self.workloads: dict[str, KubeApi] = {}
         """The Kubernetes API of each cluster that has had one since the lab started, by cluster id."""
@@ -131,6 +133,11 @@ class Machines:
             None,
         )
 
+    def lets_in(self, server_id: int, port: int, source: str) -> bool:
+        """True when a machine's own firewall lets TCP from a source in at a port."""
+        machine = self._machines.get(server_id)
+        return machine is None or machine.loaded is None or ingress.lets_in(machine.loaded, port, source)
+
     def os_key(self, machine: Machine) -> str:
         """Return the key that signs the machine's own certificate: a worker has it signed by a control plane."""
         mine = machine.settings
@@ -146,6 +153,12 @@ class Machines:
     def holders(self, cluster_id: str) -> set[int]:
         """Return the machines (server ids) whose disk holds the data of one of the members, with power or without."""
         return {each.server_id for each in self._of_cluster(cluster_id) if each.member}
+
+    def members_admit(self, machine: Machine) -> bool:
+        """True when the machine's own address reaches etcd on every member of its cluster."""
+        members = (each for each in self._of_cluster(machine.cluster_id) if each.member and each is not machine)
+        source = machine.etcd_address or ""
+        return all(ingress.lets_in(each.settings, ingress.ETCD_PORT, source) for each in members)
 
     def changed(self) -> None:
         """Make every machine look again at what it waits for."""
@@ -229,12 +242,14 @@ class Face:
         self._machine = machine
         self._admits = admits
         self._workload = workload
+        self._births = machines.births
         self._apid = Apid(machine, machines, writes, partial(admits, machine.server_id, PORT))
         self._kubernetes: tuple[web.AppRunner, Listener] | None = None
 
     async def open_talos(self) -> None:
         """Serve the Talos API."""
         await self._apid.start()
+        self._births.note(self._machine.server_id, REACHABLE)
 
     async def open_kubernetes(self) -> None:
         """Serve the cluster's API with a certificate of the cluster's own Kubernetes CA."""

@@ -1,0 +1,161 @@
+"""The end of a cluster: Cluster API deletes what it made, and what is left of it at Hetzner goes by label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from tallship.adapters.hetzner_resources import Resource
+from tallship.engine import Seen, State, Step
+from tallship.env import Env
+from tallship.errors import ApiError, Unreachable
+from tallship.manifests import firewall
+from tallship.ops.kinds import CLUSTER, HCLOUD_MACHINE
+from tallship.ops.pivot import UNPAUSE_HINT
+from tallship.ops.sides import Side, inside, outside
+
+SWEPT = ("servers", "load_balancers", "placement_groups", "networks", "firewalls")
+"""What is deleted by label, in this order: a network waits for those in it, a firewall for the servers behind it."""
+
+CCM_LABEL = "hcloud-ccm/service-uid"
+"""Hetzner CCM: on each load balancer that it made for a Service."""
+
+
+class ServicesDeleted(Step[Env]):
+    """No Service of type LoadBalancer is left, so that the cluster's own controllers delete their load balancers."""
+
+    name = "destroy-services"
+    title = "Delete the Services' load balancers"
+    timeout = 300
+
+    def probe(self, env: Env) -> Seen:
+        """Ask the cluster, if it still answers."""
+        if not env.kubeconfig.exists():
+            return Seen(State.READY)
+        try:
+            found = env.workload.list("v1", "Service")
+        except Unreachable:
+            return Seen(State.READY, "the cluster does not answer: what it left goes by label")
+        names = [_place(each) for each in found if each["spec"].get("type") == "LoadBalancer"]
+        deleting = [_place(each) for each in found if each["metadata"].get("deletionTimestamp")]
+        if set(names) - set(deleting):
+            return Seen(State.MISSING, change=f"delete Services {', '.join(sorted(set(names) - set(deleting)))}")
+        return Seen(State.WORKING, f"waiting for {', '.join(names)} to go") if names else Seen(State.READY)
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Delete them."""
+        for each in env.workload.list("v1", "Service"):
+            if each["spec"].get("type") == "LoadBalancer":
+                env.workload.delete("v1", "Service", each["metadata"]["name"], each["metadata"]["namespace"])
+
+
+@dataclass(frozen=True)
+class ClusterDeleted(Step[Env]):
+    """Cluster API holds no Cluster of this name: it has deleted what it made, or is held back where it would die."""
+
+    name: ClassVar[str] = "destroy-cluster"
+    title: ClassVar[str] = "Delete the Cluster"
+    timeout: ClassVar[float] = 1200
+    interval: ClassVar[float] = 4
+
+    by_label: bool = False
+    """The person says that the management cluster is gone for good."""
+
+    def probe(self, env: Env) -> Seen:
+        """Look where the Cluster is. One that manages itself is paused: its controllers go with its servers."""
+        if _inside(env).is_active:
+            return Seen(State.MISSING, change="pause the Cluster, which manages itself, so that nothing is made anew")
+        if self.by_label:
+            return Seen(State.READY, "by label alone")
+        try:
+            here = outside(env)
+        except Unreachable as silence:
+            hint = "start it; if it is gone for good, `tallship destroy --by-label` does without it"
+            return Seen(State.BROKEN, f"the management cluster does not answer: {silence.message}", hint=hint)
+        if here.cluster is None:
+            return Seen(State.READY)
+        if here.is_paused:
+            return Seen(State.BROKEN, "the Cluster is paused: its controllers would delete nothing", hint=UNPAUSE_HINT)
+        if not here.cluster["metadata"].get("deletionTimestamp"):
+            return Seen(State.MISSING, change=f"delete Cluster {env.spec.name}")
+        left = len(env.management.list(*HCLOUD_MACHINE, "default"))
+        return Seen(State.WORKING, f"{left} servers are left" if left else "network and load balancer are left")
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Pause it, or delete it."""
+        if seen.change.startswith("pause"):
+            env.workload.patch(*CLUSTER, env.spec.name, "default", {"spec": {"paused": True}})
+        else:
+            env.management.delete(*CLUSTER, env.spec.name, "default")
+
+
+class LeftoversDeleted(Step[Env]):
+    """Nothing at Hetzner carries the cluster's labels; snapshots stay."""
+
+    name = "destroy-sweep"
+    title = "Delete what is left at Hetzner"
+    timeout = 600
+    interval = 3
+
+    def probe(self, env: Env) -> Seen:
+        """Look for the next kind of thing that is left."""
+        left = leftovers(env)
+        if not left:
+            return Seen(State.READY, "nothing is left at Hetzner")
+        names = ", ".join(f"{each.noun} {each.name}" for each in _first_kind(left))
+        return Seen(State.MISSING, f"left: {names}", change=f"delete {names}")
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Delete all of that kind."""
+        for each in _first_kind(leftovers(env)):
+            try:
+                env.hetzner.delete_resource(each)
+            except ApiError as error:
+                if error.code not in ("locked", "resource_in_use"):
+                    raise
+                raise Unreachable(error.message, code=error.code, hint=error.hint) from error  # it passes
+
+
+class CredentialsRemoved(Step[Env]):
+    """No kubeconfig or talosconfig of a cluster that is gone is left; exports stay."""
+
+    name = "destroy-files"
+    title = "Remove the credentials"
+
+    def probe(self, env: Env) -> Seen:
+        """Look for the files."""
+        names = ", ".join(path.name for path in (env.kubeconfig, env.talosconfig) if path.exists())
+        return Seen(State.MISSING, change=f"remove {names}") if names else Seen(State.READY)
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Remove them."""
+        for path in (env.kubeconfig, env.talosconfig):
+            path.unlink(missing_ok=True)
+        env.look_again()
+
+
+def leftovers(env: Env) -> list[Resource]:
+    """Return everything at Hetzner that belongs to the cluster, by its labels, in the order of its deletion."""
+    hetzner, spec = env.hetzner, env.spec
+    ours = {path: hetzner.list_resources(path, spec.names.owned_by_caph) for path in SWEPT if path != "firewalls"}
+    ours["firewalls"] = hetzner.list_resources("firewalls", f"{firewall.CLUSTER_LABEL}={spec.name}")
+    networks = {each.id for each in ours["networks"]}
+    if networks:
+        made_by_ccm = hetzner.list_resources("load_balancers", CCM_LABEL)
+        ours["load_balancers"] += [each for each in made_by_ccm if each.networks & networks]
+    return [each for path in SWEPT for each in ours[path]]
+
+
+def _first_kind(left: list[Resource]) -> list[Resource]:
+    return [each for each in left if each.path == left[0].path] if left else []
+
+
+def _inside(env: Env) -> Side:
+    try:
+        return inside(env) if env.kubeconfig.exists() else Side(None)
+    except Unreachable:
+        return Side(None)
+
+
+def _place(item: dict[str, Any]) -> str:
+    return f"{item['metadata']['namespace']}/{item['metadata']['name']}"
