@@ -50,7 +50,10 @@ demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
 	$(tallship) up --lab --file examples/k8s/tallship.yaml
 
 test: $(ready) ## the tests
-	$(VENV)/bin/pytest -n auto --dist loadfile
+	$(VENV)/bin/pytest -n auto --dist worksteal -m "not long"
+
+test-long: $(ready) ## more faults and more kills of the kinds that `test` tries
+	$(VENV)/bin/pytest -n auto --dist worksteal -m long
 
 e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
 	$(VENV)/bin/python tests/e2e/build_programs.py

@@ -74,6 +74,7 @@ def test_ctrl_c_leaves_nothing(lab: RealLab) -> None:
     assert +lab.inventory() == {}
 
 
+@pytest.mark.long
 def test_what_a_killed_build_left_is_found_by_prune_and_by_the_next_build(lab: RealLab) -> None:
     for words in (("image", "prune", "--yes"), ("image", "build")):
         process = lab.start("image", "build", "--lab")

@@ -21,7 +21,10 @@ WHOLE = {"servers": 3, "load_balancers": 1, "networks": 1, "firewalls": 1, "imag
 NO_WRITES = {"hetzner": 0, "kubernetes": 0, "talos": 0}
 NODE = {"name", "role", "ready", "kubernetes", "talos", "addresses", "etcd"}
 CHANCE = random.Random(7)  # noqa: S311
-MOMENTS = [round(second + CHANCE.random(), 2) for second in range(5)]
+MOMENTS = [
+    pytest.param(round(second + CHANCE.random(), 2), marks=() if second == 2 else pytest.mark.long)
+    for second in range(5)
+]
 """Real seconds after which a run is killed; it takes about six."""
 
 
@@ -211,6 +214,7 @@ def test_stopped_run_prints_an_envelope_too(fresh: RealLab) -> None:
     assert envelope["data"]["steps"]
 
 
+@pytest.mark.long
 def test_second_ctrl_c_ends_at_once_and_the_next_run_finishes(fresh: RealLab) -> None:
     fresh.run("lab", "fault", "program-hangs", "--match", "program=clusterctl", "--match", "command=init")
     process = fresh.start("up", "--lab")
@@ -276,6 +280,7 @@ def test_set_changes_a_value_for_one_run_only(fresh: RealLab) -> None:
     assert dict(fresh.inventory()) == dict.fromkeys(WHOLE, 0)
 
 
+@pytest.mark.long
 def test_lab_without_a_stand_in_waits_for_the_real_one(tmp_path: Path) -> None:
     own = RealLab(tmp_path)
     try:

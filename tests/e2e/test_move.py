@@ -16,7 +16,7 @@ from kubectl import Kubectl, Refused
 
 sys.path.append(str(Path(__file__).parents[1] / "functional"))
 from lab_world import LabWorld
-from test_flow import Ship
+from ship import Ship
 
 from tallship.adapters.programs import Programs
 from tallship.lab.clock import ScaledClock

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from lab_world import LabWorld
-from test_flow import Recorder
+from ship import Recorder
 
 from tallship.adapters.hetzner_resources import Image
 from tallship.engine import Flow, Lanes, Outcome, Run, Seen, State, Step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -45,24 +46,44 @@ class ClientClock:
         self._shared.run_threads(bodies)
 
 
-class LabWorld:
-    """One lab with a network of its own and its files in `folder`; with `on_disk` its state survives `kill`."""
+@dataclass(frozen=True)
+class Past:
+    """What a lab needs to go on where it was, beside its folder."""
 
-    def __init__(self, folder: Path, without: frozenset[str] = frozenset(), *, on_disk: bool = False) -> None:
+    network: str
+    token: str
+    seconds: float
+
+
+class LabWorld:
+    """One lab with a network of its own and its files in `folder`; with `on_disk` its state survives `kill`.
+
+    One that was before goes on from its `past`; its network stays with whoever has it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        without: frozenset[str] = frozenset(),
+        *,
+        on_disk: bool = False,
+        past: Past | None = None,
+    ) -> None:
         self.folder = folder
         self._without = without
         self._database = folder / "store.sqlite" if on_disk else None
-        self._shared = VirtualClock()
+        self._past = past
+        self._shared = VirtualClock(past.seconds if past else 0)
         self.clock = ClientClock(self._shared)
         self._loop = self._shared.new_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self.lab: Lab
 
     def __enter__(self) -> LabWorld:
-        self.network = network.take(None)
+        self.network = self._past.network if self._past else network.take(None)
         self._thread.start()
         self.lab = self.ask(self._make())
-        self.token = self.do(self.lab.hetzner.tokens.issue_token)
+        self.token = self._past.token if self._past else self.do(self.lab.hetzner.tokens.issue_token)
         return self
 
     def __exit__(
@@ -74,7 +95,13 @@ class LabWorld:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(_SECONDS)
             self._loop.close()
-            network.give_back(self.network)
+            if not self._past:
+                network.give_back(self.network)
+
+    @property
+    def past(self) -> Past:
+        """What its files need to go on from now in another lab."""
+        return Past(self.network, self.token, self.clock.now())
 
     @property
     def endpoints(self) -> dict[str, str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from lab_world import LabWorld
-from test_flow import Ship
+from ship import Ship
 
 from tallship.env import Env
 from tallship.errors import StepFailed, TallshipError
@@ -15,13 +14,11 @@ from tallship.ops.destroy import CCM_LABEL, leftovers
 
 
 @pytest.fixture
-def ship(world: LabWorld) -> Ship:
+def ship(done: Ship) -> Ship:
     """A cluster that is done, in a project that holds more."""
-    made = Ship(world)
-    made.make()
-    with closing(made.env()) as env:
-        world.run(lambda: strangers(env))
-    return made
+    with closing(done.env()) as env:
+        done.world.run(lambda: strangers(env))
+    return done
 
 
 def strangers(env: Env) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from lab_world import LabWorld
-from test_flow import Ship
+from ship import Ship
 from trouble import Trouble
 
 from tallship.engine import select
@@ -84,6 +86,7 @@ class End:
     """False when somebody must mend something by hand first."""
 
 
+ALWAYS = ("token refused", "kubernetes refuses", "kind fails", "helm is killed")
 ENDS = {
     "token refused": End(Set("unauthorized", {"api": "hetzner"}, 0), "preflight", "token", 2),
     "token loses its rights": End(
@@ -119,7 +122,12 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("group", PASSING)
+def often(cases: Iterable[str], always: Iterable[str]) -> list[ParameterSet]:
+    """Return the cases as parameters; those that are not tried always are `long`."""
+    return [pytest.param(case, marks=() if case in always else pytest.mark.long) for case in cases]
+
+
+@pytest.mark.parametrize("group", often(PASSING, ("hetzner", "talos")))
 def test_faults_that_pass_are_passed(world: LabWorld, group: str) -> None:
     trouble = Trouble(Ship(world, with_image=False))
     for each in PASSING[group]:
@@ -130,7 +138,7 @@ def test_faults_that_pass_are_passed(world: LabWorld, group: str) -> None:
     trouble.is_whole()
 
 
-@pytest.mark.parametrize("case", ENDS)
+@pytest.mark.parametrize("case", often(ENDS, ALWAYS))
 def test_a_fault_ends_the_run_with_a_verdict(world: LabWorld, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     end = ENDS[case]
     if end.fault.name == "program-hangs":

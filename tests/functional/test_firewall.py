@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 from lab_world import LabWorld
-from test_flow import Ship
+from ship import Kept, Ship
 
 from tallship.cli.firewall import ask_lockout
 from tallship.engine import State, select
@@ -34,11 +34,9 @@ A_WHILE = timedelta(minutes=3)
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
+def standing(kept: Kept) -> Iterator[Ship]:
     """A cluster that is done; each test leaves its firewall as `up` wants it."""
-    with LabWorld(tmp_path_factory.mktemp("lab")) as world:
-        ship = Ship(world)
-        ship.make()
+    with kept.copy() as ship:
         yield ship
         assert {each.state for each in ship.look().values()} == {State.READY}
 

@@ -2,112 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from lab_world import LabWorld
+from ship import WHOLE, Kept, Ship
 
-from tallship.adapters.hetzner import Hetzner
-from tallship.engine import Flow, Outcome, Run, Seen, State, Step, look, select, steps
-from tallship.env import Env, Site
+from tallship.engine import Seen, State, Step, select, steps
+from tallship.env import Env
 from tallship.errors import SetupError
 from tallship.flows import UP
-from tallship.manifests import image
-from tallship.spec import parse_spec
 
 NAMES = [step.name for step in steps(UP)]
-
-
-@dataclass
-class Recorder:
-    """Remembers everything a run says."""
-
-    heard: list[str] = field(default_factory=list)
-
-    def started(self, step: Step[Any]) -> None:
-        self.heard.append(step.name)
-
-    def saw(self, step: Step[Any], seen: Seen) -> None:
-        self.heard.append(f"{step.name}: {seen}")
-
-    def acting(self, step: Step[Any], seen: Seen) -> None:
-        self.heard.append(f"{step.name}: {seen.change}")
-
-    def ended(self, step: Step[Any], outcome: Outcome) -> None:
-        self.heard.append(f"{step.name}: {outcome}")
 
 
 class Killed(BaseException):
     """The process ends here."""
 
 
-class Ship:
-    """One cluster file, its state folder and the lab; every run has a new Env, as a new process has."""
-
-    def __init__(self, world: LabWorld, *, with_image: bool = True) -> None:
-        reading = parse_spec("name: k8s\n")
-        assert reading.spec is not None
-        self.spec = reading.spec
-        self.world = world
-        self.folder = world.folder / "client"
-        self.folder.mkdir(mode=0o700)
-        self.recorder = Recorder()
-        if with_image:
-            labels, content = image.labels(self.spec), {"talos": self.spec.talos.version}
-            world.do(
-                lambda: world.lab.hetzner.add_snapshot("Talos", labels, architecture="x86", disk_gb=10, content=content)
-            )
-
-    def env(self) -> Env:
-        site = Site(
-            self.world.token,
-            hetzner_endpoint=self.world.endpoints["hetzner"],
-            hetzner_ca=self.world.ca_file,
-            path=f"{self.world.bin_folder}{os.pathsep}{os.environ['PATH']}",
-            factory_url=self.world.endpoints["factory"],
-            address_url=self.world.endpoints["address"],
-            ssh_port=2222,
-            is_lab=True,
-        )
-        return Env(self.spec, site, self.folder, self.world.clock)
-
-    def make(self, flow: Flow[Env] = UP) -> list[Outcome]:
-        with closing(self.env()) as env:
-            run = Run(env, self.world.clock, self.recorder, stop=threading.Event())
-            return self.world.run(lambda: run.make(flow))
-
-    def look(self) -> dict[str, Outcome]:
-        with closing(self.env()) as env:
-            return {each.name: each for each in self.world.run(lambda: look(UP, env, self.world.clock))}
-
-    def inventory(self) -> dict[str, int]:
-        """Count what Hetzner holds."""
-        with closing(self.env()) as env:
-            return self._count(env.hetzner)
-
-    def _count(self, hetzner: Hetzner) -> dict[str, int]:
-        owned = [each.rsplit(" ", 1)[0] for each in hetzner.list_owned(self.spec.names.owned_by_caph)]
-        found = {noun: owned.count(noun) for noun in sorted(set(owned))}
-        found["image"] = len(hetzner.list_images(image.selector(self.spec), "x86"))
-        found["builder"] = len(hetzner.list_servers("tallship-role=image-builder"))
-        found["key"] = len(hetzner.list_ssh_keys("managed-by=tallship"))
-        return found
-
-
-WHOLE = {"server": 3, "network": 1, "load balancer": 1, "image": 1, "builder": 0, "key": 0}
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
+def finished(kept: Kept) -> Iterator[Ship]:
     """A cluster that is done; tests that share it must leave it so."""
-    with LabWorld(tmp_path_factory.mktemp("lab")) as world:
-        ship = Ship(world)
-        ship.make()
+    with kept.copy() as ship:
         yield ship
 
 

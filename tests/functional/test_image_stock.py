@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from image_yard import NAME, Yard, spec
 from lab_world import LabWorld
-from test_flow import Ship
+from ship import Kept, Ship
 
 from tallship.adapters.hetzner import Hetzner
 from tallship.env import Env
@@ -166,11 +166,9 @@ def _protect(yard: Yard, number: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def ship(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
+def ship(kept: Kept) -> Iterator[Ship]:
     """A cluster that is done; its tests leave it so."""
-    with LabWorld(tmp_path_factory.mktemp("lab")) as world:
-        made = Ship(world)
-        made.make()
+    with kept.copy() as made:
         yield made
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from lab_world import LabWorld
-from test_flow import Ship
+from ship import Ship
 
 from tallship.engine import Outcome, State, select
 from tallship.flows import UP

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from lab_world import LabWorld
-from test_flow import Ship
+from ship import Kept, Ship
 
 from tallship.engine import Flow, Outcome, State, look, select
 from tallship.env import Env
@@ -22,27 +22,24 @@ from tallship.ops.kinds import CLUSTER
 from tallship.ops.sides import inside, moved_objects, outside
 
 KILLED_AFTER = (
-    *(("pivot-export", seconds) for seconds in (0.4, 1.0)),
-    *(("pivot-move", seconds) for seconds in (0.4, 1.0, 1.6, 2.4)),
+    ("pivot-export", 1.0),
+    ("pivot-move", 1.6),
+    pytest.param("pivot-export", 0.4, marks=pytest.mark.long),
+    *(pytest.param("pivot-move", seconds, marks=pytest.mark.long) for seconds in (0.4, 1.0, 2.4)),
 )
 """Modelled seconds into `clusterctl move`: saving takes it about 1.3, moving 2.6."""
 
 
 @pytest.fixture
-def ship(world: LabWorld) -> Ship:
+def ship(done: Ship) -> Ship:
     """A cluster that is done, with its management cluster beside it."""
-    made = Ship(world)
-    made.make()
-    return made
+    return done
 
 
-@pytest.fixture(scope="module")
-def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
+@pytest.fixture
+def moved(kept_pivoted: Kept) -> Iterator[Ship]:
     """A cluster that manages itself; the bootstrap cluster is still there."""
-    with LabWorld(tmp_path_factory.mktemp("lab")) as world:
-        ship = Ship(world)
-        ship.make()
-        ship.make(PIVOT)
+    with kept_pivoted.copy() as ship:
         yield ship
 
 

@@ -7,8 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from lab_world import LabWorld
-from test_flow import Ship
+from ship import Kept, Ship
 
 from tallship.engine import State, select
 from tallship.errors import StepFailed, TallshipError
@@ -19,11 +18,9 @@ from tallship.spec import Spec, parse_spec
 
 
 @pytest.fixture(scope="module")
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ship]:
+def standing(kept: Kept) -> Iterator[Ship]:
     """A cluster that is done; each test leaves it so."""
-    with LabWorld(tmp_path_factory.mktemp("lab")) as world:
-        ship = Ship(world)
-        ship.make()
+    with kept.copy() as ship:
         yield ship
         assert {each.state for each in ship.look().values()} == {State.READY}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from test_flow import WHOLE, Ship
+from ship import WHOLE, Ship
 
 from tallship.engine import Flow
 from tallship.env import Env

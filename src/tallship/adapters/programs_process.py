@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from tallship.errors import ProgramError, SetupError
 
@@ -24,6 +25,8 @@ INHERITED = (
 )  # fmt: skip
 """What a program may know of our environment. HCLOUD_TOKEN and KUBECONFIG are not in it."""
 
+LOOKS = 10_000
+"""How often a lock is tried that others share for a moment to look at it."""
 STOP_SECONDS = 20.0
 """How long a program may take to end after SIGTERM before it is killed."""
 
@@ -61,7 +64,7 @@ class Mark:
         """True while the program runs, whoever started it."""
         try:
             with self.file.open() as mark:
-                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except FileNotFoundError:
@@ -78,16 +81,30 @@ class Mark:
         """Give the descriptor that the program must inherit. Raises ProgramError when an earlier one is still at it."""
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.file.open("w") as mark:
-            try:
-                fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if not _lock(mark):
                 hint = "wait until it has ended, and run the same command again"
-                raise ProgramError(f"an earlier `{self.file.stem}` is still running", hint=hint) from error
+                raise ProgramError(f"an earlier `{self.file.stem}` is still running", hint=hint)
             yield mark.fileno()
 
     def clear(self) -> None:
         """Forget the program: it ended by itself."""
         self.file.unlink(missing_ok=True)
+
+
+def _lock(mark: IO[str]) -> bool:
+    """Lock the file; False when a program has it. Who looks whether one has it shares it for a moment: try again."""
+    for _ in range(LOOKS):
+        try:
+            fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            pass
+        try:
+            fcntl.flock(mark, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(mark, fcntl.LOCK_UN)
+    return False
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: str, timeout: float, mark: Mark | None = None) -> str:

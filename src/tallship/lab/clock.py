@@ -70,9 +70,9 @@ class VirtualClock:
     its request. The loop waits when its selector has nothing ready. With no client thread time stands still.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, begin: float = 0) -> None:
         self._lock = threading.RLock()
-        self._now = 0.0
+        self._now = begin
         self._order = itertools.count()
         self._waiting: list[tuple[float, int, Callable[[], None]]] = []
         self._clients = 0

@@ -224,7 +224,8 @@ class _Shell(paramiko.ServerInterface):
             self._processes.discard(process)
             process.stdout.close()
             process.wait()
-            channel.close()
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # the client may be gone
+                channel.close()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -24,7 +24,7 @@ class FirewallMatches(Step[Env]):
     """
 
     name = "firewall"
-    title = "Put the firewall"
+    title = "Create the firewall"
 
     def probe(self, env: Env) -> Seen:
         """Compare rules and label selector."""
@@ -50,7 +50,7 @@ class FirewallApplied(Step[Env]):
     """Every server has the firewall applied, by Hetzner's own answer, and what it closes is closed from here."""
 
     name = "firewall-apply"
-    title = "See the firewall on every server"
+    title = "Wait for the firewall on every server"
     timeout = 300
 
     def probe(self, env: Env) -> Seen:

@@ -14,7 +14,7 @@ import pytest
 
 from tallship import versions
 from tallship.adapters.programs import Programs, output_of
-from tallship.adapters.programs_process import environment, run
+from tallship.adapters.programs_process import Mark, environment, run
 from tallship.errors import ProgramError, SetupError
 
 CILIUM = versions.CHARTS["cilium"]
@@ -163,6 +163,26 @@ def test_running_program_is_seen_and_no_second_one_starts(tools: Tools, gate: Ca
     work.join(10)
     assert not tools.programs.helm_is_running("cilium")
     assert not tools.programs.helm_was_killed("cilium")
+
+
+def test_who_only_looks_keeps_no_program_from_starting(tmp_path: Path) -> None:
+    mark, done = Mark(tmp_path / "helm cilium"), threading.Event()
+
+    def looks() -> None:
+        while not done.is_set():
+            _ = mark.is_running
+
+    watchers = [threading.Thread(target=looks) for _ in range(2)]
+    for each in watchers:
+        each.start()
+    try:
+        for _ in range(300):
+            with mark.held():
+                assert mark.is_running
+    finally:
+        done.set()
+        for each in watchers:
+            each.join()
 
 
 def test_program_that_outlives_a_killed_run_is_seen_until_it_ends(tools: Tools, gate: Callable[[], None]) -> None:

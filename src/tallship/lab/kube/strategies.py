@@ -212,6 +212,8 @@ def _illegal_base64(secret: Document) -> str:
 
 def _illegal_at(text: str) -> int | None:
     """Return where base64 ends to be such, as Go's decoder counts it; None when all of it is."""
+    if re.fullmatch("(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", text):
+        return None
     places = [(place, letter) for place, letter in enumerate(text) if letter not in "\r\n"]
     held = 0
     for number, (place, letter) in enumerate(places):

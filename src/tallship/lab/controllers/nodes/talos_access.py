@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 
 from tallship.lab.controllers.nodes import node_documents as documents
 from tallship.lab.controllers.nodes.mirror import PASSING, Mirror
 from tallship.lab.kubeclient import Object
 
 _KIND = "ServiceAccount.talos.dev"
-_LOOK = 1.0
-"""Talos watches; the lab's stand-in looks this often, since the kind appears only where it is allowed."""
+_AGAIN = 1.0
+"""Seconds until the kind is installed, or watched, anew."""
 
 
 class TalosAccess:
@@ -28,27 +29,23 @@ class TalosAccess:
 
     async def run(self) -> None:
         """Keep at it until cancelled; does nothing where access is off."""
-        installed = False
         while self._enabled:
-            try:
-                if not installed and self._mirror.complete:
+            with contextlib.suppress(*PASSING):  # the API server is away
+                if self._mirror.complete:
                     await self._client.apply(_DEFINITION, manager="talos")
-                    installed = True
-                elif installed:
-                    await self._look()
-            except PASSING:
-                pass  # the API server is away
-            await self._clock.sleep(_LOOK)
+                    async for event, account in self._client.watch(_KIND):
+                        if event != "DELETED":
+                            await self._grant(account)
+            await self._clock.sleep(_AGAIN)
         await asyncio.Event().wait()
 
-    async def _look(self) -> None:
-        for account in await self._client.list(_KIND):
-            meta = account["metadata"]
-            roles = set(account.get("spec", {}).get("roles", []))
-            if meta["namespace"] not in self._namespaces or not roles <= self._roles:
-                continue  # Talos says so in the account's status and makes no Secret
-            if self._mirror.get("Secret", meta["name"], meta["namespace"]) is None:
-                self._mirror.put(await self._client.create(_secret(account)))
+    async def _grant(self, account: Object) -> None:
+        meta = account["metadata"]
+        roles = set(account.get("spec", {}).get("roles", []))
+        if meta["namespace"] not in self._namespaces or not roles <= self._roles:
+            return  # Talos says so in the account's status and makes no Secret
+        if self._mirror.get("Secret", meta["name"], meta["namespace"]) is None:
+            self._mirror.put(await self._client.create(_secret(account)))
 
 
 def _secret(account: Object) -> Object:
