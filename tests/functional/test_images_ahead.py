@@ -30,6 +30,7 @@ def test_the_image_is_on_every_node_before_cilium_is_installed(world: LabWorld) 
     assert ship.world.writes["talos"] == 0
 
 
+@pytest.mark.long
 def test_a_registry_that_refuses_does_not_end_the_run(world: LabWorld) -> None:
     world.fault("image-pull", times=0)
     ship = Ship(world)

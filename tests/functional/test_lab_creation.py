@@ -155,6 +155,7 @@ def builder(world: LabWorld) -> Iterator[Builder]:
         yield made
 
 
+@pytest.mark.long
 def test_three_nodes_become_ready(world: LabWorld, builder: Builder) -> None:
     def build() -> None:
         builder.make_management_cluster()

@@ -95,9 +95,9 @@ def coalesced(defaults: Values, values: Values) -> Values:
 
 def manifest(objects: list[Object]) -> str:
     """Return the objects as a stored release has them."""
-    return "".join(f"---\n{yaml.safe_dump(each, sort_keys=False)}" for each in objects)
+    return "".join(f"---\n{yaml.dump(each, Dumper=yaml.CSafeDumper, sort_keys=False)}" for each in objects)
 
 
 def parsed(text: str) -> list[Object]:
     """Return the objects of a stored release."""
-    return [each for each in yaml.safe_load_all(text) if each]
+    return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]

@@ -46,7 +46,7 @@ def bootstrap_data(bundle: dict[str, Any], cluster: Object, machine: Object, con
         raise ReconcileFailed(f"panic: {panic} [recovered]") from panic
     except patch.PatchError as error:
         raise GenerationFailed(str(error)) from error
-    return "---\n".join(yaml.safe_dump(each, sort_keys=False) for each in patched)
+    return "---\n".join(yaml.dump(each, Dumper=yaml.CSafeDumper, sort_keys=False) for each in patched)
 
 
 def _generated(bundle: dict[str, Any], cluster: Object, machine: Object, spec: Object) -> Documents:

@@ -80,7 +80,7 @@ def read_once(node: yaml.Node, found: dict[tuple[str, str, str], Document]) -> D
 def nodes(text: str) -> list[yaml.Node]:
     """Return the documents of a YAML text, unread. Raises ConfigError when it is not YAML."""
     try:
-        found = [node for node in yaml.compose_all(text, yaml.SafeLoader) if node is not None]
+        found = [node for node in yaml.compose_all(text, yaml.CSafeLoader) if node is not None]
     except yaml.YAMLError as error:
         raise ConfigError(f"decode error: {error}") from error
     return [node for node in found if node.tag != "tag:yaml.org,2002:null" or node.value]

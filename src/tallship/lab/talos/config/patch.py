@@ -55,10 +55,15 @@ def apply_patches(documents: list[Document], patches: list[str]) -> list[Documen
             if isinstance(patch, _JsonPatch):
                 documents, typed = _json_patched(documents if typed is None else _encoded(typed), patch), None
             else:
-                typed = _patched([*read(yaml.safe_dump_all(documents))] if typed is None else typed, patch)
+                typed = _patched(_typed(documents) if typed is None else typed, patch)
     except ConfigError as error:
         raise PatchError(str(error)) from error
     return documents if typed is None else _encoded(typed)
+
+
+def _typed(documents: list[Document]) -> list[Step]:
+    """Return the documents as Talos reads them again."""
+    return [*read(yaml.dump_all(documents, Dumper=yaml.CSafeDumper))]
 
 
 def _encoded(typed: list[Step]) -> list[Document]:
