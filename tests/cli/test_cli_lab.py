@@ -144,6 +144,14 @@ def test_lab_env_is_what_a_shell_takes(lab: RealLab) -> None:
     assert done.stdout.strip() == str(lab.handle.bin_folder / "helm")
 
 
+def test_backup_is_named_and_a_clear_one_is_told_loudly(lab: RealLab) -> None:
+    out, _ = lab.run("backup", "save", "--capi", "--lab")
+    assert "every secret of the cluster is in it, in clear" in out
+    found = lab.data("backup", "save", "--capi", "--lab", "--quiet")["backup"]
+    assert not found["encrypted"]
+    assert Path(found["path"]).stat().st_mode & 0o077 == 0
+
+
 @pytest.mark.parametrize("noun", ["kubeconfig", "talosconfig"])
 def test_credentials_are_printed_named_and_never_in_the_envelope(lab: RealLab, noun: str) -> None:
     text, _ = lab.run(noun, "--lab")

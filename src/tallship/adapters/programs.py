@@ -128,6 +128,10 @@ class Programs:
         """True while a `clusterctl move` that we started, perhaps in an earlier run, is still at it."""
         return self._mark("clusterctl", "move").is_running
 
+    def clusterctl_was_killed(self) -> bool:
+        """True when the last `clusterctl move` did not end by itself: it may have left the Cluster paused."""
+        return self._mark("clusterctl", "move").was_killed
+
     def _move(self, *arguments: str) -> None:
         mark = self._mark("clusterctl", "move")
         self._run("clusterctl", "move", *arguments, "--namespace", "default", timeout=MOVE_TIMEOUT, mark=mark)

@@ -49,7 +49,11 @@ IMAGE_COMMANDS = {
     "list": ("image:list_", "Show every Talos snapshot, and which clusters use it."),
     "prune": ("image:prune", "Delete snapshots that no cluster uses, and what killed builds left behind."),
 }
+BACKUP_COMMANDS = {
+    "save": ("backup:save", "Save Cluster API's objects, encrypted where the cluster file names recipients."),
+}
 GROUPS = {
+    "backup": ("What a lost cluster is described by.", BACKUP_COMMANDS),
     "firewall": ("Who may reach the servers.", FIREWALL_COMMANDS),
     "image": ("The Talos snapshots that servers boot from.", IMAGE_COMMANDS),
     "lab": ("A Hetzner, Kubernetes and Talos on this machine, to rehearse every command.", LAB_COMMANDS),

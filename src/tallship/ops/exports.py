@@ -47,21 +47,31 @@ def make(env: Env) -> Path:
     Every file in it is private; it holds the token and every key of the cluster in clear.
     """
     name = env.clock.today().strftime(_TIME)
-    for left_behind in make_private_folder(root(env)).glob(".*"):
-        shutil.rmtree(left_behind)  # of a run that was killed: half of everything, in clear
+    clear_unfinished(root(env))
     unfinished = make_private_folder(root(env) / f".{name}")
-    env.programs.clusterctl_export(env.management_kubeconfig, unfinished, env.spec.management.context)
-    if not any(each["kind"] == "Cluster" for each in _documents(unfinished)):
+    write(env, unfinished, env.management_kubeconfig, env.spec.management.context)
+    whole = root(env) / name
+    unfinished.rename(whole)
+    sync(whole.parent)
+    return whole
+
+
+def clear_unfinished(folder: Path) -> None:
+    """Delete what a killed run left behind: half of everything, in clear."""
+    for left_behind in make_private_folder(folder).glob(".*"):
+        shutil.rmtree(left_behind)
+
+
+def write(env: Env, folder: Path, kubeconfig: Path, context: str | None) -> None:
+    """Write every Cluster API object of an API into an empty private folder. Raises ProgramError."""
+    env.programs.clusterctl_export(kubeconfig, folder, context)
+    if not any(each["kind"] == "Cluster" for each in _documents(folder)):
         raise ProgramError(
             "`clusterctl move --to-directory` wrote no Cluster", hint="`tallship status` shows where it is"
         )
-    for file in unfinished.iterdir():
+    for file in folder.iterdir():
         file.chmod(0o600)
-        _sync(file)
-    whole = root(env) / name
-    unfinished.rename(whole)
-    _sync(whole.parent)
-    return whole
+        sync(file)
 
 
 def newest(env: Env, cluster_uid: str = "") -> Export | None:
@@ -88,7 +98,8 @@ def _documents(folder: Path) -> list[Document]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.yaml"))]
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return when a file or a folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

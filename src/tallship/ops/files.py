@@ -14,14 +14,19 @@ PRIVATE = 0o600
 
 def put_private(path: Path, text: str) -> None:
     """Replace the file with the text, mode 0600. Raises SetupError when the folder cannot be written."""
+    put_private_bytes(path, text.encode())
+
+
+def put_private_bytes(path: Path, content: bytes) -> None:
+    """Replace the file with the content, mode 0600. Raises SetupError when the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     except OSError as error:
         raise unwritable(path.parent, error) from error
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).replace(path)

@@ -89,6 +89,10 @@ load_balancer:
 #   startup_seconds: 1500
 #   reboots: 1
 #   reboot_seconds: 180
+
+# backup:                             # who can read what `tallship backup save` writes; without it, whoever has it
+#   recipients:                       # public keys of age or SSH
+#     - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
 """
 
 

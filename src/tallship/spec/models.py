@@ -110,6 +110,12 @@ def _argument(text: str) -> str:
     return text
 
 
+def _recipient(text: str) -> str:
+    if not re.fullmatch(r"age1[02-9ac-hj-np-z]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/]+=*( .*)?", text):
+        raise mistake(f"`{text[:20]}` is not a public key of age or SSH", "`age-keygen` prints one: `age1…`")
+    return text
+
+
 def _web_address(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+(/\S*)?", text):
         raise mistake(f"`{text}` is not a web address", "write it like `https://example.com/path`")
@@ -148,6 +154,7 @@ def _not_empty(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Network4 = Annotated[StrictStr, AfterValidator(_network)]
+Recipient = Annotated[StrictStr, AfterValidator(_recipient)]
 Source = Annotated[StrictStr, AfterValidator(_source)]
 Version = Annotated[StrictStr, AfterValidator(_version)]
 ChartVersion = Annotated[StrictStr, AfterValidator(_chart_version)]
@@ -278,6 +285,14 @@ class LoadBalancer(Section):
     talos_api: StrictBool = Field(default=True, description="whether port 50000 leads to the Talos API")
 
 
+class Backup(Section):
+    """Who can read backups."""
+
+    recipients: tuple[Recipient, ...] = Field(
+        default=(), description="age or SSH public keys that backups are encrypted to; none leaves them in clear"
+    )
+
+
 class Addon(Section):
     """A Helm chart and the values that win over ours."""
 
@@ -358,6 +373,7 @@ class Spec(Section):
     extra_manifests: tuple[Annotated[StrictStr, AfterValidator(_secure_address)], ...] = Field(
         default=(), description="https addresses of manifests that Talos applies when the cluster is made"
     )
+    backup: Backup = Field(default_factory=Backup, description="who can read backups")
     health_checks: HealthChecks = Field(default_factory=HealthChecks, description="reboot servers that fail")
 
     @property
