@@ -13,7 +13,7 @@ ready := $(VENV)/.ready
 STEPS := image kind-create capi-init secret apply kubeconfig pull-cilium wait-cp talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
 	firewall firewall-apply health-checks
 
-.PHONY: help demo test e2e check fmt golden bench proto lock setup bootstrap pivot clean status plan $(STEPS)
+.PHONY: help demo test test-long e2e check fmt golden bench proto lock setup bootstrap pivot clean status plan $(STEPS)
 
 help: ## show the targets
 	@awk -F':.*## ' '/^[a-z0-9$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any
 
+import hcl2
 import pytest
 import yaml
 
@@ -13,6 +14,12 @@ from tallship.spec import Spec, parse_spec
 from tallship.versions import CHARTS, PROVIDERS
 
 ADDRESS = "203.0.113.10"
+
+
+PACKER_HCLOUD = {
+    "rescue", "image", "location", "server_type", "ssh_username", "snapshot_name", "snapshot_labels",
+}  # fmt: skip
+"""Settings of the Packer plugin `hetznercloud/hcloud` v1.6 that the template may use."""
 
 
 def guide(text: str = "name: k8s") -> Spec:
@@ -183,6 +190,20 @@ def test_packer_builds_on_a_type_that_exists_and_sets_the_label_caph_looks_for()
     assert "--retry" not in text.replace("No --retry", "")
     assert text.count("{") == text.count("}")
     assert "@" not in text
+
+
+@pytest.mark.parametrize(
+    "text", ["name: k8s\n", "name: k8s\nimage: {name: own, extensions: [], kernel_args: [quiet]}\n"]
+)
+def test_packer_reads_its_template_and_its_plugin_knows_every_setting(text: str) -> None:
+    spec = guide(text)
+    read = hcl2.loads(packer.template(spec))
+    source = read["source"][0]['"hcloud"']['"talos"']
+    named = {key for key in source if not key.startswith("__")}
+    assert named <= PACKER_HCLOUD
+    assert set(source["snapshot_labels"]) <= set(image.labels(spec))
+    assert read["build"][0]["sources"] == ['"source.hcloud.talos"']
+    assert read["packer"][0]["required_plugins"][0]["hcloud"]["source"] == '"github.com/hetznercloud/hcloud"'
 
 
 def test_a_users_chart_values_win_over_ours() -> None:
