@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import loops
+
 from tallship.lab import network
 from tallship.lab.clock import VirtualClock
 from tallship.lab.faults import Fault
@@ -92,9 +94,7 @@ class LabWorld:
         try:
             self.ask(self._end())
         finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(_SECONDS)
-            self._loop.close()
+            loops.end(self._loop, self._thread)
             if not self._past:
                 network.give_back(self.network)
 
@@ -180,7 +180,3 @@ class LabWorld:
     async def _end(self) -> None:
         await self.lab.stop()
         self.lab.store.close()
-        left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in left:
-            task.cancel()
-        await asyncio.gather(*left, return_exceptions=True)

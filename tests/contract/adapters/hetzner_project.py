@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import loops
+
 from tallship.adapters.hetzner import Hetzner
 from tallship.lab.clock import VirtualClock
 from tallship.lab.faults import Fault, Faults
@@ -103,6 +105,4 @@ class Project:
         for client in self._clients:
             client.close()
         self.ask(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        loops.end(self._loop, self._thread)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import loops
 import yaml
 
 from tallship.adapters.kube import Kube
@@ -96,9 +97,7 @@ class KubeLab:
         for client in self._clients:
             client.close()
         self.ask(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        loops.end(self._loop, self._thread)
 
 
 def _encoded(text: str) -> str:

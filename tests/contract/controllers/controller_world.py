@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+import loops
+
 from tallship.lab import network
 from tallship.lab.clock import VirtualClock, timestamp
 from tallship.lab.controllers.caph.hcloud import Hetzner
@@ -191,9 +193,7 @@ class ControllerWorld:
             await _settle()
 
         self.run(end())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
-        self.loop.close()
+        loops.end(self.loop, self._thread)
         self.store.close()
         network.give_back(self.network)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import loops
 import pytest
 
 from tallship.lab.clock import VirtualClock
@@ -54,9 +55,7 @@ class Looks:
     def close(self) -> None:
         self.call(self.task.cancel)
         self.call(lambda: None)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
-        self.loop.close()
+        loops.end(self.loop, self._thread)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import loops
 import pytest
 import requests
 from hcloud import APIException, Client
@@ -124,9 +125,7 @@ class HetznerLab:
             self.store.close()
 
         self.run(end())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
-        self.loop.close()
+        loops.end(self.loop, self._thread)
 
 
 def order(**more: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+import loops
 import yaml
 
 from tallship.lab.clock import VirtualClock
@@ -87,9 +88,7 @@ class ApiLab:
         """End everything."""
         self.http.close()
         self.ask(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        loops.end(self._loop, self._thread)
 
     def tls(self, user: str = "", *groups: str) -> ssl.SSLContext:
         """Return what a client needs to speak as a user, or as nobody."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import loops
 import pytest
 from aiohttp import web
 
@@ -87,9 +88,7 @@ class Served:
                 await asyncio.sleep(0)  # closing TLS takes a few rounds of the loop
 
         asyncio.run_coroutine_threadsafe(end(), self._loop).result(20)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(20)
-        self._loop.close()
+        loops.end(self._loop, self._thread)
 
 
 @pytest.fixture

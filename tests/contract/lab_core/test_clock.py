@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+import loops
 import pytest
 
 from tallship.lab.clock import VirtualClock, held_for_client
@@ -25,9 +26,7 @@ class Loop:
         asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(5)
-        self.loop.close()
+        loops.end(self.loop, self._thread)
 
 
 @pytest.fixture

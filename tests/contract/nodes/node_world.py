@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import aiohttp
+import loops
 from test_node_documents import CONFIG
 
 from tallship.lab import network
@@ -108,9 +109,7 @@ class NodeWorld:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.ask(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_SECONDS)
-        self._loop.close()
+        loops.end(self._loop, self._thread)
         network.give_back(self.network)
 
     def ask(self, question: Coroutine[Any, Any, Answer]) -> Answer:

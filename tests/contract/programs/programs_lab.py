@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+import loops
 import yaml
 from aiohttp import web
 
@@ -203,6 +204,4 @@ class ProgramsLab:
         for client in self._clients:
             client.close()
         self.ask(end())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_SECONDS)
-        self._loop.close()
+        loops.end(self._loop, self._thread)

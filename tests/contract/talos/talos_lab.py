@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+import loops
 import yaml
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from grpclib.client import Channel
@@ -158,9 +159,7 @@ class TalosLab:
             self.store.close()
 
         self.run(end())
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(REAL_SECONDS)
-        self.loop.close()
+        loops.end(self.loop, self._thread)
         if not keeps_network:
             network.give_back(self.network)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import loops
 import pytest
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
@@ -167,9 +168,7 @@ class Forwarder:
 
     def __exit__(self, *_: object) -> None:
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
-        self._loop.close()
+        loops.end(self._loop, self._thread)
 
     async def _end(self) -> None:
         self._server.close()

@@ -1,0 +1,23 @@
+"""The end of a test's event loop: nothing of it is left that a later test would see destroyed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+_SECONDS = 20.0
+
+
+def end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    """Cancel what still runs in the loop, and end it and its thread."""
+    asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(_SECONDS)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(_SECONDS)
+    loop.close()
+
+
+async def _cancel_all() -> None:
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
