@@ -18,6 +18,17 @@ from real_lab import SECONDS, SPEED, RealLab, ended
 from tallship.lab import daemon
 
 WHOLE = {"servers": 3, "load_balancers": 1, "networks": 1, "firewalls": 1, "images": 1, "keys": 0, "builders": 0}
+PROGRAMS = ("kind create", "clusterctl init", "helm upgrade")
+IMAGE_ACTS = (
+    "POST /ssh_keys", "POST /servers", "POST /servers/{id}/actions/enable_rescue", "POST /servers/{id}/actions/poweron",
+    "POST /servers/{id}/actions/poweroff", "POST /servers/{id}/actions/create_image", "PUT /images/{id}",
+)  # fmt: skip
+ACTS = (
+    "POST /firewalls", "kind create", "clusterctl init", "PATCH secrets", "PATCH clusters", "PATCH hetznerclusters",
+    "PATCH hcloudmachinetemplates", "PATCH taloscontrolplanes", "helm upgrade", "PATCH hcloudremediationtemplates",
+    "PATCH machinehealthchecks",
+)  # fmt: skip
+"""What a run does, in its order: a request, or a program that works on when tallship is killed."""
 NO_WRITES = {"hetzner": 0, "kubernetes": 0, "talos": 0}
 NODE = {"name", "role", "ready", "kubernetes", "talos", "addresses", "etcd"}
 CHANCE = random.Random(7)  # noqa: S311
@@ -257,6 +268,36 @@ def test_killed_run_is_finished_by_the_next_one(fresh: RealLab, moment: float) -
     fresh.run("up", "--lab", "--quiet")
     assert dict(fresh.inventory()) == WHOLE
     assert fresh.data("status", "--lab")["problems"] == []
+
+
+def met(fault: str, lab: RealLab, process: subprocess.Popen[str]) -> bool:
+    """Wait until the run has met the fault; False when it ended before."""
+    deadline = time.monotonic() + SECONDS
+    while any(each["name"] == fault for each in lab.handle.status()["faults"]):
+        assert time.monotonic() < deadline, f"{fault} was not met"
+        if process.poll() is not None:
+            return False
+    return True
+
+
+@pytest.mark.long
+def test_killed_inside_every_act_after_the_server_acted_nothing_is_doubled(fresh: RealLab) -> None:
+    for act in IMAGE_ACTS + ACTS:
+        if act in PROGRAMS:
+            fault, values = "program-slow", {"seconds": 60}
+            match = dict(zip(("program", "command"), act.split(), strict=True))
+        else:
+            fault, values = "lost-answer", {"seconds": 100_000}
+            match = {"route": act, "agent": "tallship"}
+        fresh.handle.add_fault(fault, match, values)
+        process = fresh.start("up", "--lab", "--quiet", *(("--only", "image") if act in IMAGE_ACTS else ()))
+        assert met(fault, fresh, process), f"{act}: {process.communicate()}"
+        process.kill()
+        process.communicate()
+    fresh.run("up", "--lab", "--quiet")
+    assert dict(fresh.inventory()) == WHOLE
+    assert fresh.data("status", "--lab")["problems"] == []
+    assert fresh.data("up", "--lab", "--quiet")["changed"] is False
 
 
 def test_second_run_at_the_same_time_says_who_works(fresh: RealLab) -> None:

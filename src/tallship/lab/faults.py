@@ -53,7 +53,9 @@ _APIS = ("Hetzner", "Kubernetes", "Talos", "image factory")
 KINDS: Final[Mapping[str, Kind]] = {
     "slow": Kind("the answer takes 30 s longer", _APIS, ("seconds",)),
     "reset": Kind("the connection is cut before the request acts", _APIS),
-    "lost-answer": Kind("the request acts, then the connection is cut", ("Hetzner", "Kubernetes")),
+    "lost-answer": Kind(
+        "the request acts, then the connection is cut, so many `seconds` later", ("Hetzner", "Kubernetes"), ("seconds",)
+    ),
     "server-error": Kind("refused: an error of the server's own", _APIS, ("message", "details")),
     "unauthorized": Kind(
         "refused: the token, certificate or role is not accepted",

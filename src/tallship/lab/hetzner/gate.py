@@ -81,7 +81,7 @@ class Gate:
             data = await _read(request)
             facts = _facts(request, route, data)
             await self._delay(facts)
-            if self._cut(request, "reset", facts):
+            if await self._cut(request, "reset", facts):
                 return web.Response()
             self._tokens.check(request.headers.get("Authorization", ""), request.method)
             request[ADMITTED] = True
@@ -90,7 +90,7 @@ class Gate:
             reply = route.handler(Call(self._project, dict(request.match_info), request.query, data))
             if request.method != "GET":
                 await self._note_change(request, reply, facts)
-            self._cut(request, "lost-answer", facts)
+            await self._cut(request, "lost-answer", facts)
             return _answer(request, reply)
 
         return handle
@@ -100,11 +100,15 @@ class Gate:
         if fault := self._project.faults.take("slow", **facts):
             await self._project.clock.sleep(float(fault.values.get("seconds", SLOW_ANSWER)))
 
-    def _cut(self, request: web.Request, name: str, facts: dict[str, str]) -> bool:
+    async def _cut(self, request: web.Request, name: str, facts: dict[str, str]) -> bool:
         """True when a fault cut the connection: `reset` before the request acts, `lost-answer` after it."""
-        if request.transport is None or not self._project.faults.take(name, **facts):
+        fault = self._project.faults.take(name, **facts)
+        if fault is None:
             return False
-        request.transport.abort()
+        if "seconds" in fault.values:
+            await self._project.clock.sleep(float(fault.values["seconds"]))
+        if request.transport is not None:
+            request.transport.abort()
         return True
 
     def _refuse(self, request: web.Request, facts: dict[str, str]) -> None:

@@ -130,7 +130,7 @@ class KubeApi:
             await self._socket.pass_on(request)
             check_access(request)
             answer = await handler(request)
-            self._socket.answer(request)
+            await self._socket.answer(request)
             return answer
         except RefusedRequest as refusal:
             return refuse(refusal)

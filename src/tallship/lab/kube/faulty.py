@@ -33,24 +33,28 @@ class FaultySocket:
         facts = self._facts(request)
         if (slow := self._faults.take("slow", **facts)) is not None:
             await self._clock.sleep(float(slow.values.get("seconds", SLOW_SECONDS)))
-        self._cut("reset", request, facts)
+        await self._cut("reset", request, facts)
         if "watch" in request.query:
-            self._cut("watch-cut", request, facts)
+            await self._cut("watch-cut", request, facts)
         for name, (reason, text) in _REFUSALS.items():
             if (fault := self._faults.take(name, **facts)) is not None:
                 raise RefusedRequest(reason, str(fault.values.get("message", text)))
 
-    def answer(self, request: web.Request) -> None:
+    async def answer(self, request: web.Request) -> None:
         """Return when the answer may go out. Raises ConnectionResetError when it is lost."""
         if self._faults.list():
-            self._cut("lost-answer", request, self._facts(request))
+            await self._cut("lost-answer", request, self._facts(request))
 
     def _facts(self, request: web.Request) -> dict[str, str]:
         agent = request.headers.get("User-Agent", "").partition("/")[0]
         route = f"{request.method} {collection(request.path)}"
         return {"api": "kubernetes", "server": self._name, "route": route, "agent": agent}
 
-    def _cut(self, name: str, request: web.Request, facts: dict[str, str]) -> None:
-        if request.transport is not None and self._faults.take(name, **facts):
-            request.transport.abort()
+    async def _cut(self, name: str, request: web.Request, facts: dict[str, str]) -> None:
+        fault = self._faults.take(name, **facts)
+        if fault is not None:
+            if "seconds" in fault.values:
+                await self._clock.sleep(float(fault.values["seconds"]))
+            if request.transport is not None:
+                request.transport.abort()
             raise ConnectionResetError(f"the fault `{name}`")
