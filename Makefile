@@ -52,7 +52,7 @@ demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
 test: $(ready) ## the tests
 	$(VENV)/bin/pytest -n auto --dist worksteal -m "not long"
 
-test-long: $(ready) ## more faults and more kills of the kinds that `test` tries
+test-long: $(ready) ## more faults and kills of the kinds that `test` tries; Talos' own library, built with Go
 	$(VENV)/bin/pytest -n auto --dist worksteal -m long
 
 e2e: $(ready) ## the tests with real programs, which are built with Go at the first time

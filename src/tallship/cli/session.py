@@ -104,7 +104,7 @@ def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
     run = Run(env, env.clock, journal, options.timeout, env.stop)
     env.tell = partial(_told, journal)
     try:
-        with _stop_at_next_wait(run.stop):
+        with stop_at_next_wait(run.stop):
             return run.make(flow)
     finally:
         current().data["steps"] = [as_data(outcome) for outcome in run.outcomes]
@@ -129,7 +129,7 @@ def as_data(outcome: Outcome) -> dict[str, object]:
 
 
 @contextmanager
-def _stop_at_next_wait(stop: threading.Event) -> Iterator[None]:
+def stop_at_next_wait(stop: threading.Event) -> Iterator[None]:
     """Let the first Ctrl-C ask for a stop and the second one end the process."""
 
     def heard(_signal: int, _frame: FrameType | None) -> None:

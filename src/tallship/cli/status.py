@@ -14,10 +14,13 @@ from tallship.report.answer import current
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from tallship.env import Env
     from tallship.ops.status import Status
 
 WATCH_SECONDS = 5
 """Between two screens of `--watch`."""
+WATCH_TICKS = 20
+"""How often Ctrl-C is heeded between two screens."""
 
 
 def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: Options = DEFAULT) -> int:
@@ -32,13 +35,8 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: O
     from tallship.ops.status import look
 
     env = open_env(options)
-    with suppress(KeyboardInterrupt):
-        while watch:
-            found = look(env)
-            current().data.update(found.as_data())
-            _show(found, options)
-            env.clock.sleep(WATCH_SECONDS)
     if watch:
+        _watch(env, options)
         return 0
     found = look(env)
     answer = current()
@@ -46,6 +44,21 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: O
     for part in screen(found):
         answer.say(part)
     return 1 if found.problems else 0
+
+
+def _watch(env: Env, options: Options) -> None:
+    """Look again and again until Ctrl-C, which a library may swallow: so it sets a flag."""
+    from tallship.cli.session import stop_at_next_wait
+    from tallship.ops.status import look
+
+    with suppress(KeyboardInterrupt), stop_at_next_wait(env.stop):
+        while not env.stop.is_set():
+            found = look(env)
+            current().data.update(found.as_data())
+            _show(found, options)
+            for _ in range(WATCH_TICKS):
+                if not env.stop.is_set():
+                    env.clock.sleep(WATCH_SECONDS / WATCH_TICKS)
 
 
 def screen(found: Status) -> list[RenderableType]:

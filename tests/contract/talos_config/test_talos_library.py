@@ -17,6 +17,8 @@ from talos_library import CLUSTER, Talos
 
 from tallship.lab.talos.config import generate, keys, patch, pki, secrets, validate
 
+pytestmark = pytest.mark.long
+
 Documents = list[dict[str, Any]]
 
 FIELDS = Path(keys.__file__).with_name("keys.json")
