@@ -9,6 +9,8 @@ options := --file $(FILE) $(if $(LAB),--lab) \
 	$(if $(TALOS_VERSION),--set talos.version=$(TALOS_VERSION)) \
 	$(if $(KUBERNETES_VERSION),--set kubernetes.version=$(KUBERNETES_VERSION))
 ready := $(VENV)/.ready
+# One more than cores: some tests wait for a lab that is a process of its own.
+pytest := $(VENV)/bin/pytest --dist worksteal -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
 STEPS := image kind-create capi-init secret apply kubeconfig pull-cilium wait-cp talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
 	firewall firewall-apply health-checks
@@ -50,10 +52,10 @@ demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
 	$(tallship) up --lab --file examples/k8s/tallship.yaml
 
 test: $(ready) ## the tests
-	$(VENV)/bin/pytest -n auto --dist worksteal -m "not long"
+	$(pytest) -m "not long"
 
 test-long: $(ready) ## more faults and kills of the kinds that `test` tries; Talos' own library, built with Go
-	$(VENV)/bin/pytest -n auto --dist worksteal -m long
+	$(pytest) -m long
 
 e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
 	$(VENV)/bin/python tests/e2e/build_programs.py

@@ -21,3 +21,5 @@ async def _cancel_all() -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+    for _ in range(20):
+        await asyncio.sleep(0)  # closing connections takes a few rounds of the loop

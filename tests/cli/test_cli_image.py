@@ -54,6 +54,7 @@ def test_a_snapshot_is_built_listed_replaced_and_pruned(lab: RealLab) -> None:
     assert "there is nothing to delete" in out
 
 
+@pytest.mark.long
 def test_another_version_is_another_snapshot(lab: RealLab) -> None:
     lab.run("image", "build", "--lab", "--quiet", "--set", "talos.version=v1.12.1")
     images = lab.data("image", "list", "--lab")["images"]

@@ -155,6 +155,25 @@ def test_lab_env_is_what_a_shell_takes(lab: RealLab) -> None:
     assert done.stdout.strip() == str(lab.handle.bin_folder / "helm")
 
 
+def test_lab_env_leads_a_foreign_program_to_the_lab_and_nowhere_else(lab: RealLab) -> None:
+    script = """eval "$(tallship lab env)"
+    test -s "$MANAGEMENT_KUBECONFIG" && test -s "$TALOSCONFIG"
+    curl --fail -sS -H "Authorization: Bearer $(cat "$HCLOUD_TOKEN_FILE")" https://api.hetzner.cloud/v1/locations
+    curl --fail -sS "${HCLOUD_ENDPOINT%/v1}/" && exit 1
+    curl -sS https://example.invalid && exit 1
+    echo; echo "$NO_PROXY $no_proxy $https_proxy" """
+    asked = ["sh", "-ec", script]
+    environment = {**lab.environment, "https_proxy": "http://127.0.0.1:9", "no_proxy": "*"}
+    done = subprocess.run(
+        asked, cwd=lab.folder, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    locations, last = done.stdout.splitlines()
+    assert "fsn1" in locations
+    direct = "localhost,127.0.0.0/8,10.10.0.0/16"
+    assert last == f"{direct} {direct} http://{lab.handle.network}.1:8446"
+    assert [line for line in done.stderr.splitlines() if "403" in line] != []
+
+
 def test_backup_is_named_and_a_clear_one_is_told_loudly(lab: RealLab) -> None:
     out, _ = lab.run("backup", "save", "--capi", "--lab")
     assert "every secret of the cluster is in it, in clear" in out

@@ -103,6 +103,7 @@ def test_nodes_of_up_scale_and_remediation_are_behind_it_before_they_first_answe
     assert born_protected(ship, 6)
 
 
+@pytest.mark.long
 def test_nodes_of_an_upgrade_are_behind_it_before_they_first_answer(ship: Ship) -> None:
     ship.make()
     use(ship, "kubernetes: {version: v1.32.3}\n")

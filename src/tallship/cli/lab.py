@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from datetime import datetime
+from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +20,8 @@ from tallship.report.answer import current
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from tallship.spec.models import Network
 
 DEFAULT_SPEED = 60.0
 """How many modelled seconds pass in one: machines that need minutes are up in seconds."""
@@ -79,21 +83,33 @@ def status(*, reset_counters: Flag = False, options: Options = DEFAULT) -> None:
 
 def env(*, options: Options = DEFAULT) -> None:
     """Print what a foreign program needs to use the lab, as shell assignments."""
-    handle = _running(options)
-    folder = _folder(options)
-    values = {
+    from tallship.spec import load_spec
+
+    values = _environment(_running(options), _folder(options), load_spec(options.file).network)
+    answer = current()
+    answer.data.update({**values, "PATH": f"{values['PATH']}:$PATH"})
+    lines = [f"export {key}={shlex.quote(text)}" for key, text in values.items()]
+    answer.say("\n".join(lines) + ':"$PATH"')
+
+
+def _environment(handle: daemon.LabHandle, folder: Path, network: Network) -> dict[str, str]:
+    """Return the variables; `PATH`, the last, is what goes before the shell's own."""
+    proxy = str(handle.status()["endpoints"]["proxy"])
+    private = collapse_addresses(map(IPv4Network, (network.cidr, network.pods, network.services)))
+    direct = ",".join(["localhost", "127.0.0.0/8", *map(str, private)])
+    return {
         "HCLOUD_ENDPOINT": handle.hetzner_endpoint,
         "HCLOUD_TOKEN_FILE": str(handle.folder / "token"),
         "SSL_CERT_FILE": str(handle.ca_file),
         "REQUESTS_CA_BUNDLE": str(handle.ca_file),
+        # In both spellings: curl and Python read the small one first, and the shell may have one already.
+        **dict.fromkeys(("HTTPS_PROXY", "https_proxy"), proxy),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), direct),
         "MANAGEMENT_KUBECONFIG": str(folder / "management.kubeconfig"),
         "KUBECONFIG": str(folder / "kubeconfig"),
         "TALOSCONFIG": str(folder / "talosconfig"),
-        "PATH": f"{handle.bin_folder}:$PATH",
+        "PATH": str(handle.bin_folder),
     }
-    answer = current()
-    answer.data.update(values)
-    answer.say("\n".join(f'export {key}="{value}"' for key, value in values.items()))
 
 
 def fault(

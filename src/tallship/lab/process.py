@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from tallship.errors import SetupError
+from tallship.lab import proxy
 from tallship.lab.clock import LabClock, ScaledClock, held_for_client, wall
 from tallship.lab.control import Control
 from tallship.lab.controllers.caph.hcloud import Hetzner
@@ -86,6 +87,7 @@ class Lab:
         self.runner = Runner(clock, api, without)
         self.clusters = Clusters(clock, self.machines, api, self.runner, without)
         self.management = Management(store, clock, self.faults, self.writes, self.addresses, self.clusters)
+        self._proxy = proxy.Proxy((self.addresses.services, HETZNER_PORT))
         self._sites: list[web.AppRunner] = []
         self._notes: asyncio.Task[None] | None = None
 
@@ -95,7 +97,8 @@ class Lab:
         try:
             await self._serve(Control(self, self.secret, self._programs()).app(), CONTROL_PORT, None)
             await self._serve(Factory(self.store, self.clock, self.faults).app(), FACTORY_PORT, self._tls())
-            await self.hetzner.serve(self.addresses.services, HETZNER_PORT, self._tls())
+            await self.hetzner.serve(self.addresses.services, HETZNER_PORT, self._tls(proxy.HOST))
+            await self._proxy.serve(self.addresses.services)
         except OSError as error:
             raise _port_problem(error) from error
         await self.machines.start()
@@ -110,6 +113,7 @@ class Lab:
         if self._notes is not None:
             self._notes.cancel()
             await asyncio.gather(self._notes, return_exceptions=True)
+        await self._proxy.stop()
         await self.runner.stop()
         await self.management.stop()
         await self.clusters.stop()
@@ -126,6 +130,7 @@ class Lab:
             "factory": f"https://{host}:{FACTORY_PORT}",
             "control": f"http://{host}:{CONTROL_PORT}",
             "address": f"http://{host}:{CONTROL_PORT}/address",
+            "proxy": f"http://{host}:{proxy.PORT}",
         }
 
     def status(self) -> dict[str, Any]:
@@ -158,8 +163,8 @@ class Lab:
         self._sites.append(runner)
         await web.TCPSite(runner, self.addresses.services, port, ssl_context=tls).start()
 
-    def _tls(self) -> ssl.SSLContext:
-        return self.authority.server_tls(self.addresses.services)
+    def _tls(self, *names: str) -> ssl.SSLContext:
+        return self.authority.server_tls(self.addresses.services, *names)
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.authority.certificate_pem)

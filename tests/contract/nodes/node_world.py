@@ -51,7 +51,7 @@ class NoHardware:
 class NoProviders:
     """No Cluster API runs in the cluster of the test."""
 
-    def manage(self, name: str, connect: Connect) -> None:
+    def manage(self, name: str, connect: Connect, address: str = "") -> None:
         pass
 
     async def unmanage(self, name: str) -> None:
