@@ -8,14 +8,14 @@ import shutil
 from datetime import datetime
 from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from tallship.cli.options import DEFAULT, Options, pairs
 from tallship.env import Site, SystemClock
 from tallship.errors import SetupError
-from tallship.lab import daemon
+from tallship.lab import daemon, namespace
 from tallship.report.answer import current
 
 if TYPE_CHECKING:
@@ -29,7 +29,14 @@ SSH_PORT = 2222
 Flag = Annotated[bool, Parameter(negative="")]
 
 
-def up(*, speed: float = DEFAULT_SPEED, without: str = "", fresh: Flag = False, options: Options = DEFAULT) -> None:
+def up(
+    *,
+    speed: float = DEFAULT_SPEED,
+    without: str = "",
+    network: Literal["loopback", "namespace"] = "loopback",
+    fresh: Flag = False,
+    options: Options = DEFAULT,
+) -> None:
     """Start the lab of this cluster file, or find the one that runs.
 
     Parameters
@@ -38,16 +45,26 @@ def up(*, speed: float = DEFAULT_SPEED, without: str = "", fresh: Flag = False, 
         how many times faster than real time passes
     without
         stand-ins to leave out, separated by commas, so that the real program can take their place
+    network
+        namespace: in a network namespace of its own, where machines answer on private addresses too (Linux, root)
     fresh
         forget what an earlier lab of this file knew
     """
+    wants_namespace = network == "namespace"
+    if wants_namespace:
+        namespace.check()
     folder = _folder(options)
     if fresh:
         forget(folder)
-    handle = daemon.start(folder / "lab", speed, [word for word in without.split(",") if word])
+    handle = daemon.start(folder / "lab", speed, [word for word in without.split(",") if word], network)
+    if wants_namespace and not handle.in_namespace:
+        hint = f"`tallship lab down{_file(options)}` first; what the lab knows is kept"
+        raise SetupError("the lab of this file runs already, without a network namespace", hint=hint)
     answer = current()
     answer.data.update(network=handle.network, speed=handle.speed, pid=handle.pid, folder=str(handle.folder))
-    answer.say(f"the lab runs on {handle.network}.0/24, {handle.speed:g} times faster than real time")
+    answer.data["in_namespace"] = handle.in_namespace
+    place = " in a network namespace of its own" if handle.in_namespace else ""
+    answer.say(f"the lab runs on {handle.network}.0/24{place}, {handle.speed:g} times faster than real time")
     answer.next_commands = [f"tallship up --lab{_file(options)}", f"tallship lab env{_file(options)}"]
 
 
@@ -108,6 +125,7 @@ def _environment(handle: daemon.LabHandle, folder: Path, network: Network) -> di
         "MANAGEMENT_KUBECONFIG": str(folder / "management.kubeconfig"),
         "KUBECONFIG": str(folder / "kubeconfig"),
         "TALOSCONFIG": str(folder / "talosconfig"),
+        "IN_LAB": namespace.prefix(handle.pid) if handle.in_namespace else "",
         "PATH": str(handle.bin_folder),
     }
 
@@ -172,7 +190,7 @@ def _number(text: str) -> float | str:
 
 def site_of_lab(options: Options, folder: Path) -> tuple[Site, SystemClock]:
     """Return the lab as the outside of a command, and its clock; starts the lab when it does not run."""
-    handle = daemon.start(folder / "lab", DEFAULT_SPEED)
+    handle = _entered(daemon.start(folder / "lab", DEFAULT_SPEED))
     site = Site(
         handle.token,
         hetzner_endpoint=handle.hetzner_endpoint,
@@ -210,6 +228,13 @@ def _running(options: Options) -> daemon.LabHandle:
     handle = daemon.find(_folder(options) / "lab")
     if handle is None:
         raise SetupError("no lab runs for this file", hint=f"`tallship lab up{_file(options)}` starts it")
+    return _entered(handle)
+
+
+def _entered(handle: daemon.LabHandle) -> daemon.LabHandle:
+    """Return the lab after this process has gone where it can be reached, with all that it starts from now on."""
+    if handle.in_namespace:
+        namespace.enter(handle.pid)
     return handle
 
 

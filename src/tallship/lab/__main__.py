@@ -1,4 +1,4 @@
-"""The lab's process: `python -m tallship.lab --folder FOLDER --speed N [--without a,b]`.
+"""The lab's process: `python -m tallship.lab --folder FOLDER --speed N [--without a,b] [--network namespace]`.
 
 Says one line of JSON on stdout when it serves, or why it cannot; everything else goes to stderr, which is lab.log.
 """
@@ -19,7 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from tallship.errors import SetupError
-from tallship.lab import network
+from tallship.lab import namespace, network
 from tallship.lab.clock import ScaledClock
 from tallship.lab.process import STAND_INS, Lab, resume_time
 from tallship.lab.store import Store
@@ -46,6 +46,8 @@ def _serve(options: argparse.Namespace) -> int:
     if unknown := options.without - STAND_INS:
         hint = f"these can be left out: {', '.join(sorted(STAND_INS))}"
         raise SetupError(f"the lab has no stand-in called {', '.join(sorted(unknown))}", hint=hint)
+    if options.network == "namespace":
+        namespace.make()
     folder: Path = options.folder
     taken = network.take(folder, _known_network(folder))
     store = Store(folder / "store.sqlite")
@@ -58,7 +60,14 @@ def _serve(options: argparse.Namespace) -> int:
 
 async def _run(store: Store, taken: str, options: argparse.Namespace) -> None:
     clock = ScaledClock(options.speed, resume_time(store))
-    lab = Lab(options.folder, clock, taken, store=store, without=options.without)
+    lab = Lab(
+        options.folder,
+        clock,
+        taken,
+        store=store,
+        without=options.without,
+        serves_private=options.network == "namespace",
+    )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lab.stopping.set)
@@ -89,6 +98,7 @@ def _write_files(lab: Lab, options: argparse.Namespace) -> None:
         "ca_file": str(folder / "ca.pem"),
         "token_file": str(folder / "token"),
         "without": sorted(options.without),
+        "in_namespace": options.network == "namespace",
     }
     fresh = folder / f"lab.json.{secrets.token_hex(4)}"
     fresh.write_text(json.dumps(known, indent=1))
@@ -115,6 +125,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--speed", type=float, required=True)
     parser.add_argument("--without", type=lambda text: frozenset(filter(None, text.split(","))), default=frozenset())
+    parser.add_argument("--network", choices=("loopback", "namespace"), default="loopback")
     return parser.parse_args()
 
 

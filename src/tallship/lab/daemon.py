@@ -39,6 +39,8 @@ class LabHandle:
     hetzner_endpoint: str
     factory_url: str
     control_url: str
+    in_namespace: bool = False
+    """True when it runs in a network namespace of its own, that of its process."""
 
     @property
     def ca_file(self) -> Path:
@@ -95,13 +97,19 @@ class LabHandle:
 
     def stop(self) -> None:
         """End the lab's process; what it knows stays in its folder."""
+        if self.in_namespace:  # outside, its address is anybody's
+            _signal(self, signal.SIGTERM)
+        else:
+            self._ask_to_stop()
+        if not _gone(self, STOP_SECONDS):
+            _signal(self, signal.SIGKILL)
+            _gone(self, STOP_SECONDS)
+
+    def _ask_to_stop(self) -> None:
         try:
             self._ask("POST", "/stop")
         except SetupError:
             _signal(self, signal.SIGTERM)
-        if not _gone(self, STOP_SECONDS):
-            _signal(self, signal.SIGKILL)
-            _gone(self, STOP_SECONDS)
 
     def _ask(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         secret = (self.folder / "secret").read_text().strip()
@@ -125,7 +133,7 @@ class LabHandle:
         return found
 
 
-def start(folder: Path, speed: float, without: Iterable[str] = ()) -> LabHandle:
+def start(folder: Path, speed: float, without: Iterable[str] = (), network: str = "loopback") -> LabHandle:
     """Return the lab of that folder, starting its process when none runs.
 
     Raises SetupError when the folder cannot be written, a port is in use, or the lab does not come up in time.
@@ -136,7 +144,7 @@ def start(folder: Path, speed: float, without: Iterable[str] = ()) -> LabHandle:
             found = find(folder)
             if found is not None:
                 return found
-            _spawn(folder, speed, without)
+            _spawn(folder, speed, without, network)
     except Timeout as timeout:
         raise SetupError(f"another process has been starting the lab in `{folder}` for too long") from timeout
     found = find(folder)
@@ -160,6 +168,7 @@ def find(folder: Path) -> LabHandle | None:
         hetzner_endpoint=str(known["hetzner_endpoint"]),
         factory_url=str(known["factory_url"]),
         control_url=str(known["control_url"]),
+        in_namespace=bool(known.get("in_namespace", False)),
     )
     return handle if handle.alive else None
 
@@ -187,9 +196,9 @@ def _prepare(folder: Path) -> None:
         raise SetupError(f"the lab cannot write to `{folder}`", detail=str(error), hint=hint) from error
 
 
-def _spawn(folder: Path, speed: float, without: Iterable[str]) -> None:
+def _spawn(folder: Path, speed: float, without: Iterable[str], network: str) -> None:
     command = [sys.executable, "-m", "tallship.lab", "--folder", str(folder), "--speed", str(speed)]
-    command += [f"--without={','.join(sorted(without))}"]
+    command += [f"--without={','.join(sorted(without))}", "--network", network]
     kept = {key: text for key, text in os.environ.items() if not _is_foreign(key)}
     with (folder / "lab.log").open("a") as log:
         process = subprocess.Popen(

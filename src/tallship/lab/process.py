@@ -64,6 +64,7 @@ class Lab:
         *,
         store: Store,
         without: frozenset[str] = frozenset(),
+        serves_private: bool = False,
     ) -> None:
         self.folder = folder
         self.clock = clock
@@ -78,7 +79,14 @@ class Lab:
         self.authority = Authority(store, "lab")
         self.rescue = Rescue(clock, self.faults, folder / "rescue", folder / "ca.pem", self._disk_written)
         self.machines = Machines(
-            store, clock, self.faults, self.writes, self._admits, self._kube_api, self._server_halted
+            store,
+            clock,
+            self.faults,
+            self.writes,
+            self._admits,
+            self._kube_api,
+            self._server_halted,
+            serves_private=serves_private,
         )
         hardware = Metal(self.machines, self.rescue)
         self.hetzner: HetznerApi = HetznerApi(store, clock, self.faults, self.writes, self.addresses, hardware)

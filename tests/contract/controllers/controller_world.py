@@ -163,6 +163,7 @@ class ControllerWorld:
         while not self.call(what):
             assert self.clock.now() < end, "it never became so"
             self.wait(step)
+        self.wait(0)  # what else is done in the same moment
 
     def client_now(self) -> str:
         """Return lab time as objects write it."""

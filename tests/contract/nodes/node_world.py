@@ -121,12 +121,16 @@ class NodeWorld:
         self.clock.run_client(lambda: self.clock.sleep_thread(seconds))
 
     def wait_until(self, true: Callable[[], bool], within: float) -> float:
-        """Let time pass until something is true; returns the modelled time. Raises TimeoutError."""
+        """Let time pass until something is true and that moment's work is done; returns the modelled time.
+
+        Raises TimeoutError.
+        """
         deadline = self.clock.now() + within
         while not true():
             if self.clock.now() >= deadline:
                 raise TimeoutError(f"not so within {within} modelled seconds")
             self.wait(1)
+        self.wait(0)
         return self.clock.now()
 
     def apply(self, *items: Object) -> None:

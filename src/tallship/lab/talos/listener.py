@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+
+Doors = Mapping[str, Callable[[str], bool]]
+"""The addresses of a machine, the one that it cannot do without first, and which sources each lets in."""
+log = logging.getLogger(__name__)
 
 
 class Listener(socket.socket):
@@ -36,3 +41,17 @@ class Listener(socket.socket):
         for connection in self._accepted:
             with contextlib.suppress(OSError):  # it has ended already
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def listeners(doors: Doors, port: int) -> Iterator[Listener]:
+    """Yield a listener for each address; one that a machine of another network has already is left out.
+
+    Raises OSError when the first address is in use.
+    """
+    for number, (address, admits) in enumerate(doors.items()):
+        try:
+            yield Listener(address, port, admits)
+        except OSError as error:
+            if number == 0:
+                raise
+            log.warning("no machine listens on %s:%s a second time: %s", address, port, error)

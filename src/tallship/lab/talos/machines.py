@@ -19,7 +19,7 @@ from tallship.lab.store import Document, Store
 from tallship.lab.talos import durations, ingress, settings
 from tallship.lab.talos.boot import Boot, in_own_context
 from tallship.lab.talos.etcd import Etcd
-from tallship.lab.talos.listener import Listener
+from tallship.lab.talos.listener import Doors, Listener, listeners
 from tallship.lab.talos.machine import Machine, new_record
 from tallship.lab.talos.server import PORT, Apid
 
@@ -35,6 +35,7 @@ class Machines:
     """Boots what gets power, and serves what has booted.
 
     `kube_api` returns the workload API of a prefix; `halted` is told the id of a server that has shut itself down.
+    With `serves_private` the machines answer on their private addresses too, which this machine then must have.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class Machines:
         admits: Admits,
         kube_api: Callable[[str], KubeApi],
         halted: Callable[[int], Awaitable[None]] | None = None,
+        *,
+        serves_private: bool = False,
     ) -> None:
         self.clock = clock
         self.faults = faults
@@ -58,6 +61,7 @@ class Machines:
         self._admits = admits
         self._kube_api = kube_api
         self._halted = halted
+        self._serves_private = serves_private
         self._machines: dict[int, Machine] = {}
         self._boots: dict[int, Boot] = {}
         self._going_down: set[asyncio.Task[None]] = set()
@@ -200,8 +204,15 @@ class Machines:
         return [each for each in self._machines.values() if each.loaded and each.cluster_id == cluster_id]
 
     def _run(self, machine: Machine) -> None:
-        face = Face(machine, self, self._writes, self._admits, self._workload)
+        face = Face(machine, self, self._writes, self._doors, self._workload)
         self._boots[machine.server_id] = Boot(machine, self, face)
+
+    def _doors(self, machine: Machine, port: int) -> Doors:
+        """Hetzner: its firewalls filter what comes to the public address only."""
+        doors = {machine.public_ip: partial(self._admits, machine.server_id, port)}
+        if self._serves_private:
+            doors |= dict.fromkeys(machine.record["private_ips"], partial(self.lets_in, machine.server_id, port))
+        return doors
 
     async def _unplug(self, server_id: int) -> None:
         boot = self._boots.pop(server_id, None)
@@ -229,22 +240,22 @@ class Machines:
 
 
 class Face:
-    """What one machine shows at its public address."""
+    """What one machine shows at its addresses."""
 
     def __init__(
         self,
         machine: Machine,
         machines: Machines,
         writes: Counter[str],
-        admits: Admits,
+        doors: Callable[[Machine, int], Doors],
         workload: Callable[[Machine], Awaitable[KubeApi]],
     ) -> None:
         self._machine = machine
-        self._admits = admits
+        self._doors = doors
         self._workload = workload
         self._births = machines.births
-        self._apid = Apid(machine, machines, writes, partial(admits, machine.server_id, PORT))
-        self._kubernetes: tuple[web.AppRunner, Listener] | None = None
+        self._apid = Apid(machine, machines, writes, doors(machine, PORT))
+        self._kubernetes: tuple[web.AppRunner, list[Listener]] | None = None
 
     async def open_talos(self) -> None:
         """Serve the Talos API."""
@@ -261,16 +272,17 @@ class Face:
             app, access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
         )
         await runner.setup()
-        admits = partial(self._admits, machine.server_id, KUBERNETES_PORT)
-        listener = Listener(machine.public_ip, KUBERNETES_PORT, admits)
-        await web.SockSite(runner, listener, ssl_context=tls).start()
-        self._kubernetes = (runner, listener)
+        opened = list(listeners(self._doors(machine, KUBERNETES_PORT), KUBERNETES_PORT))
+        for listener in opened:
+            await web.SockSite(runner, listener, ssl_context=tls).start()
+        self._kubernetes = (runner, opened)
 
     async def close_kubernetes(self) -> None:
         """Serve the cluster's API no more; whoever is connected is cut off."""
         if self._kubernetes is not None:
-            (runner, listener), self._kubernetes = self._kubernetes, None
-            listener.cut()
+            (runner, opened), self._kubernetes = self._kubernetes, None
+            for listener in opened:
+                listener.cut()
             await runner.cleanup()
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -18,7 +18,7 @@ from grpclib.server import Server, Stream
 
 from tallship.lab.clock import held_for_client
 from tallship.lab.talos import calls, roles, settings
-from tallship.lab.talos.listener import Listener
+from tallship.lab.talos.listener import Doors, Listener, listeners
 from tallship.lab.talos.machine import Machine
 from tallship.talosproto import machine_pb2, state_pb2
 
@@ -47,15 +47,14 @@ class Peers(calls.Rack, Protocol):
 
 
 class Apid:
-    """Serves one machine's API while it runs. `admits` tells which sources its firewalls let in."""
+    """Serves one machine's API while it runs. `doors` tells at which addresses, and which sources they let in."""
 
-    def __init__(self, machine: Machine, rack: Peers, writes: Counter[str], admits: Callable[[str], bool]) -> None:
+    def __init__(self, machine: Machine, rack: Peers, writes: Counter[str], doors: Doors) -> None:
         self._machine = machine
         self._rack = rack
         self._writes = writes
-        self._admits = admits
-        self._server: Server | None = None
-        self._listener: Listener | None = None
+        self._doors = doors
+        self._open: list[tuple[Server, Listener]] = []
 
     async def start(self) -> None:
         """Listen. Raises OSError when the address is in use."""
@@ -64,21 +63,19 @@ class Apid:
         key = config.os_key or self._rack.os_key(machine)
         tls = settings.server_tls(config.os_ca, key, hosts, ssl.CERT_REQUIRED)
         tls.set_alpn_protocols(["h2"])
-        self._listener = Listener(machine.public_ip, PORT, self._admits)
-        server = Server([self])
-        await server.start(sock=self._listener, ssl=tls)
-        self._server = server
+        for listener in listeners(self._doors, PORT):
+            server = Server([self])
+            await server.start(sock=listener, ssl=tls)
+            self._open.append((server, listener))
 
     async def stop(self) -> None:
         """Stop listening; whoever is connected loses the connection."""
-        (server, listener), (self._server, self._listener) = (self._server, self._listener), (None, None)
-        if server is not None:
+        closing, self._open = self._open, []
+        for server, listener in closing:
             server.close()
-        if listener is not None:
             listener.close()
             listener.cut()
-        if server is not None:
-            await server.wait_closed()
+        await asyncio.gather(*(server.wait_closed() for server, _ in closing))
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return every call that Talos has, by path, as grpclib wants it."""
