@@ -28,6 +28,8 @@ FIELD_MANAGER = "tallship"
 USER_AGENT = f"tallship/{__version__}"
 UNKNOWN_KIND = "unknown-kind"
 """The code of an ApiError about a kind that the API server does not serve."""
+NO_SUCH_PATH = 404
+"""Kubernetes: without a Status in its body it is about the path; an object that is not there has one."""
 MAY_PASS = (408, 409, 429, 500, 502, 503, 504)
 """HTTP statuses that the same request may not meet again; 409 is a lost race."""
 MISSHAPEN = ("failed to create typed patch object", "failed to convert new object")
@@ -203,16 +205,14 @@ class Kube:
         root = "apis" if "/" in api_version else "api"
         self.calls.note(f"discover {api_version}")
         answer = self._http.get(f"{root}/{api_version}")
-        if answer.status_code not in (200, 404):
+        if answer.status_code not in (200, NO_SUCH_PATH):
             answer.raise_for_status()
         served = answer.json()["resources"] if answer.status_code == 200 else []
         for each in served:
             if each["kind"] == kind and "/" not in each["name"]:
                 self._plurals[kind] = _Plural(each["name"], each["namespaced"])
                 return
-        raise ApiError(
-            f"{self.server} does not serve {kind} of {api_version}", code=UNKNOWN_KIND, hint=HINTS[UNKNOWN_KIND]
-        )
+        raise _unknown(kind, self.server)
 
     def _scope(self, kind: str, namespace: str) -> dict[str, str]:
         return {"namespace": namespace or "default"} if self._plurals[kind].is_namespaced else {}
@@ -226,6 +226,8 @@ class Kube:
             raise _translated(error, verb, kind, self.server) from error
         except httpx2.HTTPStatusError as error:
             code = error.response.status_code
+            if code == NO_SUCH_PATH:
+                raise _unknown(kind, self.server) from error
             raise ApiError(
                 f"{self.server} answered {code} to {verb} {kind}", code=str(code), may_pass=code in MAY_PASS
             ) from error
@@ -233,11 +235,13 @@ class Kube:
             raise Unreachable(f"no answer from {self.server}: {error or type(error).__name__}") from error
 
 
+def _unknown(kind: str, server: str) -> ApiError:
+    return ApiError(f"{server} does not serve the kind {kind}", code=UNKNOWN_KIND, hint=HINTS[UNKNOWN_KIND])
+
+
 def _translated(error: LightkubeApiError, verb: str, kind: str, server: str) -> ApiError:
     status = error.status
     reason = str(status.reason or status.code)
-    if reason == "NotFound" and "could not find the requested resource" in str(status.message):
-        reason = UNKNOWN_KIND
     if is_misshapen := str(status.message).startswith(MISSHAPEN):
         reason = "Invalid"
     causes = (status.details and status.details.causes) or []

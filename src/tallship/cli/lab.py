@@ -25,15 +25,20 @@ if TYPE_CHECKING:
 
 DEFAULT_SPEED = 60.0
 """How many modelled seconds pass in one: machines that need minutes are up in seconds."""
+REAL_SPEED = 10.0
+"""The same where real API servers take part, which do not hurry."""
+_PROGRAMS_HINT = "DIR holds etcd, kube-apiserver and kube-controller-manager"
 SSH_PORT = 2222
 Flag = Annotated[bool, Parameter(negative="")]
 
 
 def up(
     *,
-    speed: float = DEFAULT_SPEED,
+    speed: float | None = None,
     without: str = "",
     network: Literal["loopback", "namespace"] = "loopback",
+    kubernetes: Literal["built-in", "real"] = "built-in",
+    programs: Path | None = None,
     fresh: Flag = False,
     options: Options = DEFAULT,
 ) -> None:
@@ -42,27 +47,38 @@ def up(
     Parameters
     ----------
     speed
-        how many times faster than real time passes
+        how many times faster than real time passes: 60, or 10 with real API servers
     without
         stand-ins to leave out, separated by commas, so that the real program can take their place
     network
         namespace: in a network namespace of its own, where machines answer on private addresses too (Linux, root)
+    kubernetes
+        real: API servers are etcd, kube-apiserver and kube-controller-manager themselves (Linux)
+    programs
+        the folder that holds them; clusterctl and helm that are there take the place of their stand-ins
     fresh
         forget what an earlier lab of this file knew
     """
-    wants_namespace = network == "namespace"
+    wants_namespace, is_real = network == "namespace", kubernetes == "real"
     if wants_namespace:
         namespace.check()
+    if is_real != (programs is not None):
+        raise SetupError("`--kubernetes real` and `--programs DIR` go together", hint=_PROGRAMS_HINT)
     folder = _folder(options)
     if fresh:
         forget(folder)
-    handle = daemon.start(folder / "lab", speed, [word for word in without.split(",") if word], network)
+    left_out = tuple(word for word in without.split(",") if word)
+    speed = speed or (REAL_SPEED if is_real else DEFAULT_SPEED)
+    handle = daemon.start(folder / "lab", daemon.Wanted(speed, left_out, network, programs))
     if wants_namespace and not handle.in_namespace:
         hint = f"`tallship lab down{_file(options)}` first; what the lab knows is kept"
         raise SetupError("the lab of this file runs already, without a network namespace", hint=hint)
+    if is_real and handle.programs is None:
+        hint = f"`tallship lab up --fresh{_file(options)}` forgets the other lab"
+        raise SetupError("the lab of this file runs already, with its built-in API servers", hint=hint)
     answer = current()
     answer.data.update(network=handle.network, speed=handle.speed, pid=handle.pid, folder=str(handle.folder))
-    answer.data["in_namespace"] = handle.in_namespace
+    answer.data.update(in_namespace=handle.in_namespace, kubernetes="real" if handle.programs else "built-in")
     place = " in a network namespace of its own" if handle.in_namespace else ""
     answer.say(f"the lab runs on {handle.network}.0/24{place}, {handle.speed:g} times faster than real time")
     answer.next_commands = [f"tallship up --lab{_file(options)}", f"tallship lab env{_file(options)}"]
@@ -190,7 +206,8 @@ def _number(text: str) -> float | str:
 
 def site_of_lab(options: Options, folder: Path) -> tuple[Site, SystemClock]:
     """Return the lab as the outside of a command, and its clock; starts the lab when it does not run."""
-    handle = _entered(daemon.start(folder / "lab", DEFAULT_SPEED))
+    wanted = daemon.remembered(folder / "lab") or daemon.Wanted(DEFAULT_SPEED)
+    handle = _entered(daemon.start(folder / "lab", wanted))
     site = Site(
         handle.token,
         hetzner_endpoint=handle.hetzner_endpoint,

@@ -1,4 +1,4 @@
-"""The lab's process: `python -m tallship.lab --folder FOLDER --speed N [--without a,b] [--network namespace]`.
+"""The lab's process: `python -m tallship.lab --folder FOLDER --speed N …`, with the options of `tallship lab up`.
 
 Says one line of JSON on stdout when it serves, or why it cannot; everything else goes to stderr, which is lab.log.
 """
@@ -51,6 +51,7 @@ def _serve(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     taken = network.take(folder, _known_network(folder))
     store = Store(folder / "store.sqlite")
+    _check_kind(store, "built-in" if options.programs is None else "real")
     try:
         asyncio.run(_run(store, taken, options))
     finally:
@@ -58,8 +59,17 @@ def _serve(options: argparse.Namespace) -> int:
     return 0  # the network stays this folder's: a stopped lab comes back where it was
 
 
+def _check_kind(store: Store, wanted: str) -> None:
+    """Raise SetupError when this lab's clusters are in API servers of the other kind."""
+    known = store.table("lab").get("kubernetes", {"kind": wanted})["kind"]
+    store.table("lab")["kubernetes"] = {"kind": known}
+    if known != wanted:
+        hint = "`tallship lab up --fresh` forgets them"
+        raise SetupError(f"the clusters of this lab have {known} API servers", hint=hint)
+
+
 async def _run(store: Store, taken: str, options: argparse.Namespace) -> None:
-    clock = ScaledClock(options.speed, resume_time(store))
+    clock = ScaledClock(options.speed, resume_time(store), stamped_by_others=options.programs is not None)
     lab = Lab(
         options.folder,
         clock,
@@ -67,6 +77,7 @@ async def _run(store: Store, taken: str, options: argparse.Namespace) -> None:
         store=store,
         without=options.without,
         serves_private=options.network == "namespace",
+        programs=options.programs,
     )
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,6 +110,7 @@ def _write_files(lab: Lab, options: argparse.Namespace) -> None:
         "token_file": str(folder / "token"),
         "without": sorted(options.without),
         "in_namespace": options.network == "namespace",
+        "programs": str(options.programs or ""),
     }
     fresh = folder / f"lab.json.{secrets.token_hex(4)}"
     fresh.write_text(json.dumps(known, indent=1))
@@ -126,6 +138,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--speed", type=float, required=True)
     parser.add_argument("--without", type=lambda text: frozenset(filter(None, text.split(","))), default=frozenset())
     parser.add_argument("--network", choices=("loopback", "namespace"), default="loopback")
+    parser.add_argument("--programs", type=Path)
     return parser.parse_args()
 
 

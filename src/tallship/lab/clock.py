@@ -12,9 +12,9 @@ import itertools
 import selectors
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -35,6 +35,9 @@ class LabClock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Return when so many modelled seconds have passed."""
 
+    def moment(self, stamp: datetime) -> datetime:
+        """Return the lab time of a moment that an API server has stamped."""
+
 
 def timestamp(clock: LabClock, after: float = 0) -> str:
     """Return lab time as RFC 3339 in whole seconds, as Kubernetes and Hetzner write it."""
@@ -46,13 +49,22 @@ def wall(clock: LabClock, after: float = 0) -> datetime:
     return EPOCH + timedelta(seconds=clock.now() + after)
 
 
-class ScaledClock:
-    """Real time, `speed` times faster, going on from `start` modelled seconds."""
+def created(clock: LabClock, item: Mapping[str, Any]) -> datetime:
+    """Return when an object of an API server was created, in lab time."""
+    return clock.moment(datetime.fromisoformat(item["metadata"]["creationTimestamp"]))
 
-    def __init__(self, speed: float, start: float = 0) -> None:
+
+class ScaledClock:
+    """Real time, `speed` times faster, going on from `start` modelled seconds.
+
+    With `stamped_by_others` the API servers are real ones, which know no time but this machine's.
+    """
+
+    def __init__(self, speed: float, start: float = 0, *, stamped_by_others: bool = False) -> None:
         self.speed = speed
         self._start = start
         self._began = time.monotonic()
+        self._today = datetime.now(UTC) if stamped_by_others else None
 
     def now(self) -> float:
         """Return modelled seconds since the lab was first made."""
@@ -61,6 +73,13 @@ class ScaledClock:
     async def sleep(self, seconds: float) -> None:
         """Return when so many modelled seconds have passed."""
         await asyncio.sleep(max(seconds, 0) / self.speed)
+
+    def moment(self, stamp: datetime) -> datetime:
+        """Return the lab time of a moment that an API server has stamped; what was before this process ran slower."""
+        if self._today is None:
+            return stamp
+        since = stamp - self._today
+        return EPOCH + timedelta(seconds=self._start) + since * (self.speed if since > timedelta() else 1)
 
 
 class VirtualClock:
@@ -82,6 +101,10 @@ class VirtualClock:
     def now(self) -> float:
         """Return modelled seconds since the lab was first made."""
         return self._now
+
+    def moment(self, stamp: datetime) -> datetime:
+        """Return the lab time of a moment that an API server has stamped: the same."""
+        return stamp
 
     def today(self) -> datetime:
         """Return lab time as a date, for the client's side."""

@@ -11,7 +11,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +20,8 @@ from filelock import FileLock, Timeout
 from tallship.errors import SetupError
 from tallship.localplane.processes import is_running
 
+API_SERVERS = "kubernetes"
+"""The folder of real API servers, in the lab's own."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 _ANSWER_SECONDS = 30.0
@@ -41,6 +42,8 @@ class LabHandle:
     control_url: str
     in_namespace: bool = False
     """True when it runs in a network namespace of its own, that of its process."""
+    programs: Path | None = None
+    """Where the programs of its API servers are, when these are real."""
 
     @property
     def ca_file(self) -> Path:
@@ -133,7 +136,24 @@ class LabHandle:
         return found
 
 
-def start(folder: Path, speed: float, without: Iterable[str] = (), network: str = "loopback") -> LabHandle:
+@dataclass(frozen=True)
+class Wanted:
+    """What a lab is to be when it has to be started."""
+
+    speed: float
+    without: tuple[str, ...] = ()
+    network: str = "loopback"
+    """Or `namespace`."""
+    programs: Path | None = None
+    """A folder with real programs, for real API servers."""
+
+    def arguments(self) -> list[str]:
+        """Return the lab's command line."""
+        words = ["--speed", str(self.speed), f"--without={','.join(sorted(self.without))}", "--network", self.network]
+        return words if self.programs is None else [*words, "--programs", str(self.programs.absolute())]
+
+
+def start(folder: Path, wanted: Wanted) -> LabHandle:
     """Return the lab of that folder, starting its process when none runs.
 
     Raises SetupError when the folder cannot be written, a port is in use, or the lab does not come up in time.
@@ -144,7 +164,7 @@ def start(folder: Path, speed: float, without: Iterable[str] = (), network: str 
             found = find(folder)
             if found is not None:
                 return found
-            _spawn(folder, speed, without, network)
+            _spawn(folder, wanted)
     except Timeout as timeout:
         raise SetupError(f"another process has been starting the lab in `{folder}` for too long") from timeout
     found = find(folder)
@@ -155,9 +175,8 @@ def start(folder: Path, speed: float, without: Iterable[str] = (), network: str 
 
 def find(folder: Path) -> LabHandle | None:
     """Return the lab that runs in that folder, or None."""
-    try:
-        known = json.loads((folder / "lab.json").read_text())
-    except (OSError, ValueError):
+    known = _known(folder)
+    if not known:
         return None
     handle = LabHandle(
         folder=folder,
@@ -169,17 +188,51 @@ def find(folder: Path) -> LabHandle | None:
         factory_url=str(known["factory_url"]),
         control_url=str(known["control_url"]),
         in_namespace=bool(known.get("in_namespace", False)),
+        programs=_path(known.get("programs")),
     )
     return handle if handle.alive else None
 
 
+def remembered(folder: Path) -> Wanted | None:
+    """Return what the lab of that folder was when it was started last; None when there was none."""
+    known = _known(folder)
+    if not known:
+        return None
+    network = "namespace" if known.get("in_namespace") else "loopback"
+    return Wanted(float(known["speed"]), tuple(known["without"]), network, _path(known.get("programs")))
+
+
 def stop(folder: Path) -> bool:
-    """End the lab that runs in that folder; False when none does."""
+    """End the lab that runs in that folder; False when none does.
+
+    API servers that a killed lab has left running are ended too.
+    """
     found = find(folder)
-    if found is None:
+    if found is not None:
+        found.stop()
+    return _stop_api_servers(folder) or found is not None
+
+
+def _stop_api_servers(folder: Path) -> bool:
+    planes = list((folder / API_SERVERS).glob("*"))
+    if not planes:
         return False
-    found.stop()
-    return True
+    from tallship.localplane import plane  # slow to import, and seldom needed
+
+    stopped = [plane.stop(each) for each in planes]
+    return any(stopped)
+
+
+def _known(folder: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads((folder / "lab.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return known
+
+
+def _path(text: Any) -> Path | None:
+    return Path(text) if text else None
 
 
 _LOG_HINT = "see `lab.log` in the lab's folder"
@@ -196,9 +249,8 @@ def _prepare(folder: Path) -> None:
         raise SetupError(f"the lab cannot write to `{folder}`", detail=str(error), hint=hint) from error
 
 
-def _spawn(folder: Path, speed: float, without: Iterable[str], network: str) -> None:
-    command = [sys.executable, "-m", "tallship.lab", "--folder", str(folder), "--speed", str(speed)]
-    command += [f"--without={','.join(sorted(without))}", "--network", network]
+def _spawn(folder: Path, wanted: Wanted) -> None:
+    command = [sys.executable, "-m", "tallship.lab", "--folder", str(folder), *wanted.arguments()]
     kept = {key: text for key, text in os.environ.items() if not _is_foreign(key)}
     with (folder / "lab.log").open("a") as log:
         process = subprocess.Popen(

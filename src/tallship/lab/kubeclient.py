@@ -95,6 +95,17 @@ class KubeClient:
         kind, namespace, _ = _address(item)
         return await self._send("POST", kind.path(namespace), item)
 
+    async def bind(self, pod: Object, node: str) -> None:
+        """Give a Pod its node, as the scheduler does; one that has a node already keeps it."""
+        kind, namespace, name = _address(pod)
+        target = {"apiVersion": "v1", "kind": "Node", "name": node}
+        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": target}
+        try:
+            await self._send("POST", kind.path(namespace, name, "binding"), binding)
+        except KubeRefused as refused:
+            if refused.code != 409:
+                raise
+
     async def update(self, item: Object, subresource: str = "") -> Object:
         """Replace an object (409 when its resourceVersion is old) and return it as stored."""
         kind, namespace, name = _address(item)
@@ -157,6 +168,8 @@ class KubeClient:
         async with self._http().request(
             method, self.server + path, data=data, headers=headers, params=params or {}, ssl=self._tls
         ) as answer:
+            if answer.content_type != "application/json":  # a path that no resource has
+                raise KubeRefused(answer.status, {"reason": answer.reason, "message": await answer.text()})
             found: Object = await answer.json()
             if answer.status >= 400:
                 raise KubeRefused(answer.status, found)

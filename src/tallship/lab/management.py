@@ -6,20 +6,20 @@ import asyncio
 import base64
 import re
 import ssl
-from collections import Counter
 
 import yaml
 
 from tallship.lab.clock import LabClock
 from tallship.lab.controllers.nodes.clusters import Clusters
 from tallship.lab.controllers.nodes.node_documents import kind_node
-from tallship.lab.faults import Faults
-from tallship.lab.kube.api import KubeApi
 from tallship.lab.kubeclient import KubeClient
+from tallship.lab.kubeserver import ClusterFacts, KubeServer, MakeServer
 from tallship.lab.store import Store
 from tallship.lab.world import Addresses, Authority, load_pair
 
 PORT = 6443
+SERVICES = "10.96.0.0/16"
+"""kind: the network of Service addresses, when its configuration names none."""
 _FIRST, _LAST = 2, 9
 
 
@@ -30,19 +30,17 @@ class Management:
         self,
         store: Store,
         clock: LabClock,
-        faults: Faults,
-        writes: Counter[str],
         addresses: Addresses,
         clusters: Clusters,
+        make_server: MakeServer,
     ) -> None:
         self._store = store
         self._table = store.table("management")
         self._clock = clock
-        self._faults = faults
-        self._writes = writes
         self._addresses = addresses
         self._clusters = clusters
-        self._running: dict[str, KubeApi] = {}
+        self._make_server = make_server
+        self._running: dict[str, KubeServer] = {}
         self._changing = asyncio.Lock()
 
     def names(self) -> list[str]:
@@ -67,7 +65,9 @@ class Management:
     async def _begin(self, name: str) -> None:
         address, document = self._address(name), self._table[name]
         authority = self._authority(name)
-        api = KubeApi(self._store, document["prefix"], self._clock, self._faults, self._writes)
+        api = self._make_server(
+            ClusterFacts(document["prefix"], authority.certificate_pem, authority.key_pem, SERVICES)
+        )
         tls = authority.server_tls(address, client_authority=authority.certificate_pem)
         self._running[name] = api  # before it serves: a `kind` that is killed meanwhile must find it to end it
         await api.serve(address, PORT, tls)
@@ -130,7 +130,8 @@ class Management:
         try:
             if await client.get("Node", node["metadata"]["name"]) is None:
                 made = await client.create(node)
-                await client.update({**made, "status": node["status"]}, "status")
+                made = await client.update({**made, "status": node["status"]}, "status")
+                await client.update({**made, "spec": {**made["spec"], "taints": []}})  # a node that is ready has none
         finally:
             await client.close()
 

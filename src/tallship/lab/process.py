@@ -22,10 +22,12 @@ from tallship.lab.control import Control
 from tallship.lab.controllers.caph.hcloud import Hetzner
 from tallship.lab.controllers.nodes.clusters import Clusters
 from tallship.lab.controllers.runner import Runner
+from tallship.lab.daemon import API_SERVERS
 from tallship.lab.factory import Factory
 from tallship.lab.faults import Faults
 from tallship.lab.hetzner.api import HetznerApi
 from tallship.lab.kube.api import KubeApi
+from tallship.lab.kubeserver import ClusterFacts, KubeServer
 from tallship.lab.management import Management
 from tallship.lab.network import CONTROL_PORT
 from tallship.lab.programs.clusterctl import Clusterctl
@@ -33,6 +35,7 @@ from tallship.lab.programs.conversation import Program
 from tallship.lab.programs.helm import Helm
 from tallship.lab.programs.install import install
 from tallship.lab.programs.kind import Docker, Kind
+from tallship.lab.realkube.server import RealKubeServer
 from tallship.lab.rescue import Rescue
 from tallship.lab.store import Store
 from tallship.lab.talos.machines import Machines
@@ -54,7 +57,10 @@ _SAVE_SECONDS = 0.5
 
 
 class Lab:
-    """Everything one lab is made of. Made, started and stopped in its event loop."""
+    """Everything one lab is made of. Made, started and stopped in its event loop.
+
+    With `programs`, a folder that holds them, its Kubernetes API servers are real ones.
+    """
 
     def __init__(
         self,
@@ -65,8 +71,10 @@ class Lab:
         store: Store,
         without: frozenset[str] = frozenset(),
         serves_private: bool = False,
+        programs: Path | None = None,
     ) -> None:
         self.folder = folder
+        self._real_programs = programs
         self.clock = clock
         self.network = network
         self.without = without
@@ -84,7 +92,7 @@ class Lab:
             self.faults,
             self.writes,
             self._admits,
-            self._kube_api,
+            self._make_server,
             self._server_halted,
             serves_private=serves_private,
         )
@@ -94,7 +102,7 @@ class Lab:
         api = Hetzner(self.endpoints()["hetzner"], self._trust())
         self.runner = Runner(clock, api, without)
         self.clusters = Clusters(clock, self.machines, api, self.runner, without)
-        self.management = Management(store, clock, self.faults, self.writes, self.addresses, self.clusters)
+        self.management = Management(store, clock, self.addresses, self.clusters, self._make_server)
         self._proxy = proxy.Proxy((self.addresses.services, HETZNER_PORT))
         self._sites: list[web.AppRunner] = []
         self._notes: asyncio.Task[None] | None = None
@@ -181,8 +189,11 @@ class Lab:
         seen = self.hetzner.source_at(server_id, source)
         return self.hetzner.firewall_admits(server_id, port, source) and self.machines.lets_in(server_id, port, seen)
 
-    def _kube_api(self, prefix: str) -> KubeApi:
-        return KubeApi(self.store, prefix, self.clock, self.faults, self.writes)
+    def _make_server(self, facts: ClusterFacts) -> KubeServer:
+        if self._real_programs is None:
+            return KubeApi(self.store, facts.name, self.clock, self.faults, self.writes)
+        folder = self.folder / API_SERVERS
+        return RealKubeServer(folder, self._real_programs, facts, self.store, self.clock, self.faults, self.writes)
 
     async def _server_halted(self, server_id: int) -> None:
         await self.hetzner.halted(server_id)

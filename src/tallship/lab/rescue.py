@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from paramiko import common
 
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
+
+log = logging.getLogger(__name__)
 
 PORT = 2222
 """Port 22 needs root on this machine."""
@@ -193,8 +196,18 @@ class _Shell(paramiko.ServerInterface):
                 transport.start_server(server=self)
 
     def _run(self, channel: paramiko.Channel, command: str) -> None:
-        with channel.makefile("rb") as incoming:
-            script = incoming.read()
+        try:
+            with channel.makefile("rb") as incoming, self._started(command) as process:
+                self._feed(process, incoming.read(), channel)
+        except OSError as error:  # the client is gone, or the server with its folder
+            log.info("a script ended early: %s", error)
+        finally:
+            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+                channel.close()
+
+    @contextlib.contextmanager
+    def _started(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a script; nothing of it is left afterwards."""
         process = subprocess.Popen(
             ["/bin/bash", "-c", command],
             stdin=subprocess.PIPE,
@@ -207,25 +220,27 @@ class _Shell(paramiko.ServerInterface):
         self._processes.add(process)
         killer = threading.Timer(SCRIPT_SECONDS, _kill, (process,))
         killer.start()
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
         try:
-            process.stdin.write(script)
-            process.stdin.close()
-            while said := os.read(process.stdout.fileno(), 2**16):
-                channel.sendall(said)
-            status = process.wait()
-            if status >= 0:
-                self._ended()
-                channel.send_exit_status(status)
-        except OSError:
-            _kill(process)
+            with process:
+                try:
+                    yield process
+                except OSError:
+                    _kill(process)
+                    raise
         finally:
             killer.cancel()
             self._processes.discard(process)
-            process.stdout.close()
-            process.wait()
-            with contextlib.suppress(paramiko.SSHException, EOFError, OSError):  # the client may be gone
-                channel.close()
+
+    def _feed(self, process: subprocess.Popen[bytes], script: bytes, channel: paramiko.Channel) -> None:
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101 - both are pipes
+        process.stdin.write(script)
+        process.stdin.close()
+        while said := os.read(process.stdout.fileno(), 2**16):
+            channel.sendall(said)
+        status = process.wait()
+        if status >= 0:
+            self._ended()
+            channel.send_exit_status(status)
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

@@ -82,7 +82,7 @@ class Authority:
         if name not in table:
             table[name] = _new_authority(name)
         self.certificate_pem = str(table[name]["certificate"])
-        self._key_pem = str(table[name]["key"])
+        self.key_pem = str(table[name]["key"])
 
     def issue(
         self, common_name: str, organizations: tuple[str, ...] = (), hosts: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Authority:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_host(each) for each in hosts]), critical=False
             )
-        signer = serialization.load_pem_private_key(self._key_pem.encode(), None)
+        signer = serialization.load_pem_private_key(self.key_pem.encode(), None)
         assert isinstance(signer, ec.EllipticCurvePrivateKey)  # noqa: S101 - made by _new_authority
         return _pem(builder.sign(signer, hashes.SHA256())), _key_pem(key)
 

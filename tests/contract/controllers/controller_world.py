@@ -21,6 +21,7 @@ from tallship.lab.hetzner.api import HetznerApi
 from tallship.lab.kube.api import KubeApi
 from tallship.lab.kube.schemas import crds
 from tallship.lab.kubeclient import KubeClient
+from tallship.lab.kubeserver import ClusterFacts
 from tallship.lab.store import Store
 from tallship.lab.talos.machines import Machines
 from tallship.lab.world import Addresses, Authority, load_pair
@@ -83,7 +84,7 @@ class ControllerWorld:
         await self.machines.start()
         await self.hetzner.start()
         await self.hetzner.serve(addresses.services, 8443, self.authority.server_tls(addresses.services))
-        self.management = self._kube_api("mgmt")
+        self.management = KubeApi(self.store, "mgmt", self.clock, self.faults, self.writes)
         tls = self.authority.server_tls(addresses.management, client_authority=self.authority.certificate_pem)
         await self.management.serve(addresses.management, 6443, tls)
         trust = ssl.create_default_context(cadata=self.authority.certificate_pem)
@@ -94,8 +95,8 @@ class ControllerWorld:
     def _admits(self, server_id: int, port: int, source: str) -> bool:
         return self.hetzner.firewall_admits(server_id, port, source)
 
-    def _kube_api(self, prefix: str) -> KubeApi:
-        return KubeApi(self.store, prefix, self.clock, self.faults, self.writes)
+    def _kube_api(self, facts: ClusterFacts) -> KubeApi:
+        return KubeApi(self.store, facts.name, self.clock, self.faults, self.writes)
 
     def connect(self, user_agent: str) -> KubeClient:
         """Return a client of the management cluster with all rights."""

@@ -25,12 +25,12 @@ SPEED = 100.0
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHandle]:
     """A lab that the tests of this file share; a test that ends it leaves another one in the same folder."""
     folder = tmp_path_factory.mktemp("lab")
-    yield daemon.start(folder, SPEED)
+    yield daemon.start(folder, daemon.Wanted(SPEED))
     daemon.stop(folder)
 
 
 def test_second_start_finds_the_first_lab(lab: LabHandle) -> None:
-    assert daemon.start(lab.folder, SPEED) == daemon.find(lab.folder)
+    assert daemon.start(lab.folder, daemon.Wanted(SPEED)) == daemon.find(lab.folder)
 
 
 def test_folder_holds_what_others_need_and_keeps_secrets_private(lab: LabHandle) -> None:
@@ -64,7 +64,7 @@ def test_killed_lab_goes_on_where_it_was(lab: LabHandle) -> None:
     token, seconds = lab.issue_token(), lab.status()["seconds"]
     os.kill(lab.pid, signal.SIGKILL)
     os.waitpid(lab.pid, 0)
-    again = daemon.start(lab.folder, SPEED)
+    again = daemon.start(lab.folder, daemon.Wanted(SPEED))
     assert (again.network, again.token) == (lab.network, lab.token)
     assert again.pid != lab.pid
     assert _ask_hetzner(again, token) == 200
@@ -72,7 +72,7 @@ def test_killed_lab_goes_on_where_it_was(lab: LabHandle) -> None:
 
 
 def test_stopped_lab_is_not_found(tmp_path: Path) -> None:
-    handle = daemon.start(tmp_path / "lab", SPEED)
+    handle = daemon.start(tmp_path / "lab", daemon.Wanted(SPEED))
     assert daemon.stop(tmp_path / "lab")
     assert daemon.find(tmp_path / "lab") is None
     assert not daemon.stop(tmp_path / "lab")
@@ -80,10 +80,10 @@ def test_stopped_lab_is_not_found(tmp_path: Path) -> None:
 
 
 def test_network_of_a_stopped_lab_is_not_given_to_another(tmp_path: Path) -> None:
-    first = daemon.start(tmp_path / "first", SPEED).network
+    first = daemon.start(tmp_path / "first", daemon.Wanted(SPEED)).network
     daemon.stop(tmp_path / "first")
-    second = daemon.start(tmp_path / "second", SPEED).network
-    again = daemon.start(tmp_path / "first", SPEED).network
+    second = daemon.start(tmp_path / "second", daemon.Wanted(SPEED)).network
+    again = daemon.start(tmp_path / "first", daemon.Wanted(SPEED)).network
     for name in ("first", "second"):
         daemon.stop(tmp_path / name)
     assert second != first
@@ -93,7 +93,7 @@ def test_network_of_a_stopped_lab_is_not_given_to_another(tmp_path: Path) -> Non
 def test_foreign_token_and_proxy_stay_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCLOUD_TOKEN", "real-token-of-a-person")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
-    handle = daemon.start(tmp_path / "lab", SPEED)
+    handle = daemon.start(tmp_path / "lab", daemon.Wanted(SPEED))
     try:
         environment = Path(f"/proc/{handle.pid}/environ").read_text()
         assert "real-token" not in environment
@@ -105,23 +105,23 @@ def test_foreign_token_and_proxy_stay_outside(tmp_path: Path, monkeypatch: pytes
 def test_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SetupError, match="cannot write") as error:
-        daemon.start(tmp_path / "file" / "lab", SPEED)
+        daemon.start(tmp_path / "file" / "lab", daemon.Wanted(SPEED))
     assert error.value.hint
 
 
 def test_port_in_use_is_an_error_and_leaves_no_process(tmp_path: Path) -> None:
     folder = tmp_path / "lab"
-    network = daemon.start(folder, SPEED).network
+    network = daemon.start(folder, daemon.Wanted(SPEED)).network
     daemon.stop(folder)
     with socket.create_server((f"{network}.1", 8443)), pytest.raises(SetupError, match=r"port .* in use") as error:
-        daemon.start(folder, SPEED)
+        daemon.start(folder, daemon.Wanted(SPEED))
     assert "8443" in error.value.detail
     assert daemon.find(folder) is None
 
 
 def test_unknown_stand_in_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no stand-in called crossplane") as error:
-        daemon.start(tmp_path / "lab", SPEED, ["crossplane"])
+        daemon.start(tmp_path / "lab", daemon.Wanted(SPEED, ("crossplane",)))
     assert "caph" in error.value.hint
 
 

@@ -26,7 +26,7 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabHandle]:
     folder = tmp_path_factory.mktemp("lab")
-    yield daemon.start(folder, 100.0)
+    yield daemon.start(folder, daemon.Wanted(100.0))
     daemon.stop(folder)
 
 
@@ -56,7 +56,7 @@ def test_certificate_is_valid_for_the_real_name_and_for_the_address(lab: LabHand
 
 def test_lab_that_ends_ends_its_tunnels(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("short")
-    handle = daemon.start(folder, 100.0)
+    handle = daemon.start(folder, daemon.Wanted(100.0))
     try:
         url = urlsplit(proxy_url(handle))
         with socket.create_connection((str(url.hostname), url.port or 0), SECONDS) as raw:

@@ -199,7 +199,7 @@ class NodeWorld:
     async def _make_servers(self) -> None:
         made = await self._call("POST", "/networks", {"name": "k8s", "ip_range": "10.10.0.0/16", "subnets": [_SUBNET]})
         self.network_id = int(made["network"]["id"])
-        key = base64.b64encode(self.authority._key_pem.encode()).decode()
+        key = base64.b64encode(self.authority.key_pem.encode()).decode()
         certificate = base64.b64encode(self.authority.certificate_pem.encode()).decode()
         self._config["cluster"]["ca"] = {"crt": certificate, "key": key}
         for number in (1, 2, 3):

@@ -25,6 +25,7 @@ from tallship.lab import network
 from tallship.lab.clock import VirtualClock
 from tallship.lab.faults import Faults
 from tallship.lab.kube.api import KubeApi
+from tallship.lab.kubeserver import ClusterFacts
 from tallship.lab.store import Store
 from tallship.lab.talos.config import generate, pki, secrets
 from tallship.lab.talos.machine import Machine
@@ -194,8 +195,8 @@ class TalosLab:
     def _admits(self, server_id: int, port: int, source: str) -> bool:
         return (server_id, port, source) not in self.closed
 
-    def _kube_api(self, prefix: str) -> KubeApi:
-        return KubeApi(self.store, prefix, self.clock, self.faults, self.writes)
+    def _kube_api(self, facts: ClusterFacts) -> KubeApi:
+        return KubeApi(self.store, facts.name, self.clock, self.faults, self.writes)
 
     async def _note_halt(self, server_id: int) -> None:
         self.halted.append(server_id)

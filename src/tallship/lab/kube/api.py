@@ -16,7 +16,7 @@ from tallship.lab.kube.catalog import Catalog
 from tallship.lab.kube.changes import Changes
 from tallship.lab.kube.discovery import Discovery
 from tallship.lab.kube.documents import encoded
-from tallship.lab.kube.errors import RefusedRequest, unknown_path
+from tallship.lab.kube.errors import RefusedRequest
 from tallship.lab.kube.faulty import FaultySocket
 from tallship.lab.kube.garbage import GarbageCollector
 from tallship.lab.kube.objects import Change, Objects
@@ -72,6 +72,12 @@ class KubeApi:
         resource = self._resources.of_kind(kind)
         return list(self._objects.list(resource)) if resource else []
 
+    async def node_is_ready(self, name: str) -> bool:
+        """True when the Node of that name says that it is Ready."""
+        node = self._objects.find(self._resources["nodes"], "", name) or {}
+        conditions = node.get("status", {}).get("conditions", [])
+        return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
     def write_log(self, namespace: str, pod: str, text: str) -> None:
         """Set what `kubectl logs` shows of a pod."""
         self._logs[f"{namespace}/{pod}"] = {"text": text}
@@ -88,16 +94,14 @@ class KubeApi:
         app.on_cleanup.append(self._end)
         return app
 
-    async def serve(self, host: str, port: int, tls: ssl.SSLContext) -> Listener:
+    async def serve(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         """Serve on one more socket."""
         if self._runner is None:
             self._runner = web.AppRunner(
                 self.app(), access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
             )
             await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
-        await site.start()
-        return Listener(site)
+        await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
 
     async def stop(self) -> None:
         """Close every socket that `serve` opened, and collect no more garbage."""
@@ -149,7 +153,7 @@ class KubeApi:
         if target is None:
             known = self._discovery.answer(path, request.headers.get("Accept", ""))
             if known is None or request.method != "GET":
-                raise unknown_path()
+                return web.Response(status=404, body=b"404 page not found\n", content_type="text/plain")
             return reply(known[0], content_type=known[1])
         if request.method == "GET":
             return await self._get(request, target)
@@ -180,14 +184,3 @@ class KubeApi:
         if tail.isdigit():
             text = "".join(text.splitlines(keepends=True)[-int(tail) :] if int(tail) else [])
         return web.Response(body=text.encode(), content_type="text/plain")
-
-
-class Listener:
-    """One socket of a server."""
-
-    def __init__(self, site: web.TCPSite) -> None:
-        self._site = site
-
-    async def stop(self) -> None:
-        """Close the socket; the cluster stays as it is."""
-        await self._site.stop()

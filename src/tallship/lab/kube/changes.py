@@ -60,6 +60,8 @@ class Changes:
         body = await body_of(request, options_)
         if request.method == "POST" and not target.name:
             return Ask(partial(self._create, target, body, options_), options_)
+        if request.method == "POST" and target.subresource == "binding":
+            return Ask(partial(self._bind, target, body, options_), options_)
         if request.method == "PUT" and target.name:
             change: Callable[[Document], Document] = lambda _: body  # noqa: E731 - a scale is replaced like a patch
             make = self._scale if target.subresource == "scale" else self._update
@@ -111,6 +113,16 @@ class Changes:
 
         stored = self._writes.patch(target.resource, target.namespace, target.name, resized, options)
         return scale(stored), 200
+
+    def _bind(self, target: Target, body: Any, options: Options) -> Answer:
+        """Give a Pod its node."""
+        pod, node = self._objects.get(target.resource, target.namespace, target.name), body["target"]["name"]
+        if taken := pod["spec"].get("nodeName"):
+            text = f'Operation cannot be fulfilled on pods/binding "{target.name}": pod {target.name}'
+            raise RefusedRequest("Conflict", f'{text} is already assigned to node "{taken}"')
+        bound = {**pod, "spec": {**pod["spec"], "nodeName": node}}
+        self._writes.patch(target.resource, target.namespace, target.name, lambda _: bound, options)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
 
     def _delete(self, target: Target, options: Options, matches: Matches) -> Answer:
         if target.name:

@@ -110,11 +110,6 @@ def forbidden(plural: str, group: str, name: str, why: str) -> RefusedRequest:
     )
 
 
-def unknown_path() -> RefusedRequest:
-    """Return the refusal for a path that no resource has."""
-    return RefusedRequest("NotFound", "the server could not find the requested resource")
-
-
 def invalid(kind: str, group: str, name: str, causes: list[dict[str, str]]) -> RefusedRequest:
     """Return the refusal for an object that breaks its schema."""
     where = f"{kind}.{group}" if group else kind

@@ -73,7 +73,7 @@ class Resource:
         found = [name for name, has in (("status", self.has_status), ("scale", self.has_scale)) if has]
         if self.is_custom or self.group not in ("", "certificates.k8s.io"):
             return found
-        return found + {"Pod": ["log"], "CertificateSigningRequest": ["approval"]}.get(self.kind, [])
+        return found + {"Pod": ["log", "binding"], "CertificateSigningRequest": ["approval"]}.get(self.kind, [])
 
 
 def built_in() -> list[Resource]:

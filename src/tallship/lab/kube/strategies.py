@@ -97,6 +97,14 @@ def begin(resource: Resource, new: Document) -> None:
             new["metadata"].pop(key, None)
     if resource.has_status and resource.kind not in KEEPS_NEW_STATUS:
         new.pop("status", None)
+    if resource.kind == "Node":
+        taints = new.setdefault("spec", {}).setdefault("taints", [])
+        if _NOT_READY not in taints:
+            taints.append(_NOT_READY)
+
+
+_NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+"""Kubernetes: what the admission plug-in TaintNodesByCondition puts on a new node."""
 
 
 def complete(resource: Resource, new: Document, now: str) -> None:
@@ -255,6 +263,16 @@ def kept(resource: Resource, new: Document, old: Document, subresource: str) -> 
         new.pop("status", None)
         if "status" in old:
             new["status"] = copied(old["status"])
+    if resource.kind == "Pod" and not resource.group and not subresource:
+        _refuse_other_node(resource, new, old)
     dropped = {*metadata.GIVEN_BY_SERVER, "managedFields"}
     new["metadata"] = {**{k: v for k, v in new["metadata"].items() if k not in dropped}, **given}
     return new
+
+
+def _refuse_other_node(resource: Resource, new: Document, old: Document) -> None:
+    """Kubernetes: a Pod comes to its node by a binding, and stays there."""
+    if new.get("spec", {}).get("nodeName") != old["spec"].get("nodeName"):
+        text = "Forbidden: pod updates may not change fields other than `spec.containers[*].image`"
+        cause = {"reason": "FieldValueForbidden", "field": "spec", "message": text}
+        raise invalid(resource.kind, resource.group, old["metadata"]["name"], [cause])

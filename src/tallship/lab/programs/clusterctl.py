@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, TypeVar
 
 import yaml
 
 from tallship.lab.clock import LabClock
-from tallship.lab.kubeclient import KubeClient, Object
+from tallship.lab.kubeclient import KubeClient, KubeRefused, Object
 from tallship.lab.programs import components, times
 from tallship.lab.programs.command import Command, form, parse
 from tallship.lab.programs.components import PROVIDERS, Provider
@@ -30,6 +30,8 @@ FORMS = (
         options="--kubeconfig --kubeconfig-context --to-kubeconfig --to-directory --from-directory",
     ),
 )
+Answer = TypeVar("Answer")
+_NOT_YET = (404, 429)
 _CERT_MANAGER_DEFINITION = "certificates.cert-manager.io"
 
 
@@ -118,7 +120,8 @@ class Initialization:
             yield line
         for definition in components.inventory_definition():
             await self._put(definition)
-        installed = {each["metadata"]["name"]: each for each in await self._client.list("Provider")}
+        listed = await self._patiently(lambda: self._client.list("Provider"))
+        installed = {each["metadata"]["name"]: each for each in listed}
         missing = [provider for provider in PROVIDERS if not _is_installed(provider, installed)]
         for provider in missing:
             yield (
@@ -163,6 +166,17 @@ class Initialization:
             await self._put(item)
         await self._request.wait(self._clock, times.CLUSTERCTL_APPLY_PROVIDER)
         await self._put(components.inventory_entry(provider))
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Return what is answered; an API server does not serve a new kind at once."""
+        for _ in range(times.CLUSTERCTL_RETRIES):
+            try:
+                return await ask()
+            except KubeRefused as refused:
+                if refused.code not in _NOT_YET:
+                    raise
+            await self._request.wait(self._clock, times.CLUSTERCTL_POLL)
+        return await ask()
 
     async def _put(self, item: Object) -> None:
         """Create an object, or patch the one that is there."""

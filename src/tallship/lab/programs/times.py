@@ -30,6 +30,8 @@ CLUSTERCTL_APPLY_PROVIDER = 3.0
 """A provider's definitions, webhooks, roles and Deployment, one by one (four tiny ones measured: 2.8 s in all)."""
 CLUSTERCTL_POLL = 1.0
 """clusterctl: it tries again each second whether cert-manager works."""
+CLUSTERCTL_RETRIES = 30
+"""How often it tries again what an API server does not serve yet: an estimate."""
 CLUSTERCTL_MOVE_OBJECT = 0.05
 """Creating or deleting one object on the way (23 objects there and away measured: 2.2 s)."""
 CERT_MANAGER_TIMEOUT = 600.0

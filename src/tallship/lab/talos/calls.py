@@ -16,7 +16,7 @@ from grpclib.exceptions import GRPCError
 
 from tallship.lab.clock import LabClock, timestamp
 from tallship.lab.faults import Faults
-from tallship.lab.kube.api import KubeApi
+from tallship.lab.kubeserver import KubeServer
 from tallship.lab.pulls import pull_seconds
 from tallship.lab.talos import durations
 from tallship.lab.talos.config import secrets
@@ -37,7 +37,7 @@ class Rack(Protocol):
     clock: LabClock
     etcd: Etcd
     faults: Faults
-    workloads: dict[str, KubeApi]
+    workloads: dict[str, KubeServer]
 
     def holders(self, cluster_id: str) -> set[int]:
         """Return the machines (server ids) whose disk holds the data of one of the members, with power or without."""
@@ -209,9 +209,9 @@ async def resource(rack: Rack, machine: Machine, request: state_pb2.GetRequest) 
     found = state_pb2.GetResponse()
     found.resource.metadata.namespace, found.resource.metadata.type = request.namespace, request.type
     found.resource.metadata.id, found.resource.metadata.phase = request.id, "running"
-    found.resource.spec.yaml_spec = machine_status(
-        machine, health_of_etcd(rack, machine), _node_is_ready(rack, machine)
-    )
+    api = rack.workloads.get(machine.cluster_id)
+    is_ready = api is not None and await api.node_is_ready(machine.hostname)  # without a CNI it never is
+    found.resource.spec.yaml_spec = machine_status(machine, health_of_etcd(rack, machine), is_ready)
     return found
 
 
@@ -325,19 +325,6 @@ CHANGES = frozenset(
     )
 )
 """Calls that change something."""
-
-
-def _node_is_ready(rack: Rack, machine: Machine) -> bool:
-    """True when the machine's Node says Ready; without a CNI it never does."""
-    api = rack.workloads.get(machine.cluster_id)
-    nodes = api.objects("Node") if api else []
-    conditions = (
-        each
-        for node in nodes
-        if node["metadata"]["name"] == machine.hostname
-        for each in node.get("status", {}).get("conditions", [])
-    )
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _need_etcd(machine: Machine) -> Member:

@@ -14,7 +14,7 @@ from aiohttp import web
 from tallship.lab.births import REACHABLE, Births
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
-from tallship.lab.kube.api import KubeApi
+from tallship.lab.kubeserver import ClusterFacts, KubeServer, MakeServer
 from tallship.lab.store import Document, Store
 from tallship.lab.talos import durations, ingress, settings
 from tallship.lab.talos.boot import Boot, in_own_context
@@ -34,7 +34,7 @@ Admits = Callable[[int, int, str], bool]
 class Machines:
     """Boots what gets power, and serves what has booted.
 
-    `kube_api` returns the workload API of a prefix; `halted` is told the id of a server that has shut itself down.
+    `make_server` makes the API server of a cluster; `halted` is told the id of a server that has shut itself down.
     With `serves_private` the machines answer on their private addresses too, which this machine then must have.
     """
 
@@ -45,7 +45,7 @@ class Machines:
         faults: Faults,
         writes: Counter[str],
         admits: Admits,
-        kube_api: Callable[[str], KubeApi],
+        make_server: MakeServer,
         halted: Callable[[int], Awaitable[None]] | None = None,
         *,
         serves_private: bool = False,
@@ -54,12 +54,12 @@ class Machines:
         self.faults = faults
         self.births = Births(store, clock)
         self.etcd = Etcd(store)
-        self.workloads: dict[str, KubeApi] = {}
+        self.workloads: dict[str, KubeServer] = {}
         """The Kubernetes API of each cluster that has had one since the lab started, by cluster id."""
         self._table = store.table("talos.machines")
         self._writes = writes
         self._admits = admits
-        self._kube_api = kube_api
+        self._make_server = make_server
         self._halted = halted
         self._serves_private = serves_private
         self._machines: dict[int, Machine] = {}
@@ -224,13 +224,16 @@ class Machines:
         self._going_down.add(task)
         task.add_done_callback(self._going_down.discard)
 
-    async def _workload(self, machine: Machine) -> KubeApi:
+    async def _workload(self, machine: Machine) -> KubeServer:
         """Return the API whose objects are in the machine's etcd."""
         key, name = machine.cluster_id, self.etcd.keyspace(machine.cluster_id)
         if key in self.workloads and self.workloads[key].name != name:
             await self._drop_workload(key)
         if key not in self.workloads:
-            self.workloads[key] = self._kube_api(name)
+            config = machine.settings
+            authority, its_key = config.kubernetes_ca, config.kubernetes_key
+            facts = ClusterFacts(name, authority, its_key, settings.service_network(config))
+            self.workloads[key] = self._make_server(facts)
         return self.workloads[key]
 
     async def _drop_workload(self, cluster_id: str) -> None:
@@ -248,7 +251,7 @@ class Face:
         machines: Machines,
         writes: Counter[str],
         doors: Callable[[Machine, int], Doors],
-        workload: Callable[[Machine], Awaitable[KubeApi]],
+        workload: Callable[[Machine], Awaitable[KubeServer]],
     ) -> None:
         self._machine = machine
         self._doors = doors

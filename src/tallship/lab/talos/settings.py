@@ -32,10 +32,19 @@ def kubernetes_hosts(config: MachineConfig, own: Iterable[str]) -> list[str]:
     """Return the names in the Kubernetes API's certificate; the endpoint's host is among them."""
     network = config.cluster.get("network") or {}
     domain = network.get("dnsDomain") or "cluster.local"
-    services = [str(ipaddress.ip_network(each)[1]) for each in network.get("serviceSubnets") or ["10.96.0.0/12"]]
+    services = [str(ipaddress.ip_network(each)[1]) for each in _service_networks(config)]
     names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{domain}"]
     host = urlsplit(config.endpoint).hostname or "localhost"
     return [host, "localhost", "127.0.0.1", *names, *services, *config.api_server_cert_sans, *own]
+
+
+def service_network(config: MachineConfig) -> str:
+    """Return the network of the cluster's Service addresses."""
+    return _service_networks(config)[0]
+
+
+def _service_networks(config: MachineConfig) -> list[str]:
+    return (config.cluster.get("network") or {}).get("serviceSubnets") or ["10.96.0.0/12"]
 
 
 def etcd_address(config: MachineConfig, addresses: list[str]) -> str | None:

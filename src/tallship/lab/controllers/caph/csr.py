@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tallship.lab.clock import wall
+from tallship.lab.clock import created, wall
 from tallship.lab.controllers.informer import CachedApi, Informer, itself
 from tallship.lab.controllers.patch import copy_json
 from tallship.lab.controllers.reconciler import Again, Controller, Outcome
@@ -56,7 +56,7 @@ class SigningRequests:
         return None
 
     def _too_old(self, request: Object) -> str:
-        made = datetime.fromisoformat(request["metadata"]["creationTimestamp"])
+        made = created(self._api.clock, request)
         return "csr is older than one hour" if wall(self._api.clock) > made + LONGEST_WAIT else ""
 
     async def _decide(self, request: Object, verdict: str, reason: str, message: str) -> None:

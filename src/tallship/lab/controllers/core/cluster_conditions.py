@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from tallship.lab.clock import wall
+from tallship.lab.clock import created, wall
 from tallship.lab.controllers.conditions import (
     Condition,
     Conditions,
@@ -152,4 +152,4 @@ def _replicas(api: CachedApi, cluster: Object) -> None:
 
 
 def _age(api: CachedApi, machine: Object) -> timedelta:
-    return wall(api.clock) - datetime.fromisoformat(machine["metadata"]["creationTimestamp"])
+    return wall(api.clock) - created(api.clock, machine)

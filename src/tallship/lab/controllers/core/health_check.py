@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from tallship.lab.clock import wall
+from tallship.lab.clock import created, wall
 from tallship.lab.controllers.conditions import Conditions, find, is_true
 from tallship.lab.controllers.core import nodes
 from tallship.lab.controllers.core.cluster import pause
@@ -101,7 +101,7 @@ class HealthChecks:
         name = machine.get("status", {}).get("nodeRef", {}).get("name")
         if name is None:
             limit = timedelta(seconds=seconds(spec["nodeStartupTimeout"])) if "nodeStartupTimeout" in spec else _STARTUP
-            since = machine["metadata"]["creationTimestamp"]
+            since = created(self._api.clock, machine)
             text = f"Node failed to report startup in {spec.get('nodeStartupTimeout', '10m0s')}"
             return self._after(since, limit, ("NodeStartupTimeout", text))
         node = next((each for each in remote.list_nodes() if each["metadata"]["name"] == name), None)
@@ -117,7 +117,7 @@ class HealthChecks:
                 continue
             text = f"Condition {rule['type']} on node is reporting status {rule['status']} for more than"
             text = f"{text} {rule['timeout']}"
-            since = condition["lastTransitionTime"]
+            since = datetime.fromisoformat(condition["lastTransitionTime"])
             trouble, wait = self._after(since, timedelta(seconds=seconds(rule["timeout"])), ("UnhealthyNode", text))
             if trouble is not None:
                 return trouble, None
@@ -125,9 +125,9 @@ class HealthChecks:
         return None, soonest
 
     def _after(
-        self, since: str, limit: timedelta, trouble: tuple[str, str]
+        self, since: datetime, limit: timedelta, trouble: tuple[str, str]
     ) -> tuple[tuple[str, str] | None, float | None]:
-        left = (datetime.fromisoformat(since) + limit - wall(self._api.clock)).total_seconds()
+        left = (since + limit - wall(self._api.clock)).total_seconds()
         return (trouble, None) if left <= 0 else (None, left)
 
     async def _ask(self, check: Object, machine: Object, trouble: tuple[str, str] | None, allowed: bool) -> None:

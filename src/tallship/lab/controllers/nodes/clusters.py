@@ -20,8 +20,8 @@ from tallship.lab.controllers.nodes.mirror import Mirror
 from tallship.lab.controllers.nodes.pods import Pods, Program, WriteLog
 from tallship.lab.controllers.nodes.talos_access import TalosAccess
 from tallship.lab.controllers.runner import Connect
-from tallship.lab.kube.api import KubeApi
 from tallship.lab.kubeclient import KubeClient, close_all
+from tallship.lab.kubeserver import KubeServer
 
 _KINDS = ("Node", "Pod", "Deployment", "DaemonSet", "Secret", "ConfigMap")
 _LOOK = 1.0
@@ -55,7 +55,7 @@ class Fleet(Protocol):
     """All machines of the lab."""
 
     @property
-    def workloads(self) -> Mapping[str, KubeApi]:
+    def workloads(self) -> Mapping[str, KubeServer]:
         """The Kubernetes API of each cluster, by cluster id."""
 
     def list(self) -> Iterable[Member]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 
+from tallship.lab.clock import created
 from tallship.lab.controllers.nodes import node_documents as documents
 from tallship.lab.controllers.nodes.durations import EVICTION, NODE_MONITOR_GRACE
 from tallship.lab.controllers.nodes.identity import ClusterAuthority
@@ -79,7 +80,7 @@ class ControllerManager:
                 await self._evict(name)
             return left or None
         lease = await self._client.get("Lease", name, "kube-node-lease")
-        renewed = lease["spec"]["renewTime"] if lease else node["metadata"]["creationTimestamp"]
+        renewed = lease["spec"]["renewTime"] if lease else created(self._clock, node).isoformat()
         left = seconds_left(self._clock, renewed, NODE_MONITOR_GRACE)
         if left == 0:
             await self._make_unknown(node)

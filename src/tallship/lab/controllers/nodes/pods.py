@@ -73,11 +73,11 @@ class Pods:
             name = each["spec"].get("nodeName", "")
             load[name] = load.get(name, 0) + 1
         node, message = scheduling.choose(pod["spec"], nodes, load)
-        pod = copy_json(pod)
         if node:
-            pod["spec"]["nodeName"] = node
-            self._mirror.put(await self._client.update(pod))
-        elif condition(pod, "PodScheduled").get("message") != message:
+            await self._client.bind(pod, node)
+            return
+        pod = copy_json(pod)
+        if condition(pod, "PodScheduled").get("message") != message:
             self._set(pod, "PodScheduled", "False", "Unschedulable", message)
             await self._write(pod, "Pending")
 

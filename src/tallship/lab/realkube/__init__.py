@@ -1,0 +1,1 @@
+"""Real API servers, as plain processes, behind the lab's own sockets."""
