@@ -64,6 +64,10 @@ class Site:
     hetzner_ca: Path | None = None
     path: str = ""
     """Where programs are looked for, as in PATH."""
+    components: Path | None = None
+    """A folder with what clusterctl installs, laid out as its local repositories are; None: GitHub's releases."""
+    charts: Path | None = None
+    """A folder with the packages of the add-ons' charts, `NAME-VERSION.tgz`; None: where they are published."""
     factory_url: str = "https://factory.talos.dev"
     address_url: str = ""
     """Answers with this machine's public address."""

@@ -24,6 +24,8 @@ SECONDS = 100.0
 class RealLab:
     """A folder with tallship.yaml, a home, and the lab of that file."""
 
+    seconds = SECONDS
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.home = folder / "home"
@@ -60,7 +62,7 @@ class RealLab:
 
     def run(self, *words: str, code: int = 0) -> tuple[str, str]:
         """Run `tallship` and return stdout and stderr; it exits with this code."""
-        return ended(self.start(*words), code)
+        return ended(self.start(*words), code, self.seconds)
 
     def data(self, *words: str, code: int = 0) -> dict[str, Any]:
         """Return the `data` of the envelope."""
@@ -88,10 +90,10 @@ class RealLab:
             )
 
 
-def ended(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
+def ended(process: subprocess.Popen[str], code: int, seconds: float = SECONDS) -> tuple[str, str]:
     """Return stdout and stderr of a process that ends with this code."""
     try:
-        out, err = process.communicate(timeout=SECONDS)
+        out, err = process.communicate(timeout=seconds)
     finally:
         process.kill()
     assert process.returncode == code, f"{process.returncode}\n{out}\n{err}"

@@ -37,6 +37,14 @@ class Kubectl:
             raise Refused(done.stderr.strip())
         return done.stdout
 
+    def answers(self) -> bool:
+        """True when the API server is ready."""
+        try:
+            self("get", "--raw", "/readyz")
+        except Refused:
+            return False
+        return True
+
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get` finds, as documents."""
         return json.loads(self("get", *arguments, "-o", "json"))

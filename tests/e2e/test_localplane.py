@@ -7,13 +7,14 @@ import os
 import signal
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from documents import CRDS, providers_definitions
 from kubectl import Kubectl, Refused
+from waiting import wait_until
 from wire import Wire
 
 from tallship.localplane import kubernetes, plane
@@ -22,7 +23,6 @@ from tallship.localplane.plane import LocalPlane, Settings
 from tallship.localplane.processes import is_running
 from tallship.localplane.program import Probe, Program
 
-WAIT_SECONDS = 60.0
 READY_SECONDS = 5.0
 LISTENING = "0A"  # proc(5), /proc/net/tcp
 
@@ -30,13 +30,6 @@ LISTENING = "0A"  # proc(5), /proc/net/tcp
 @pytest.fixture
 def kubectl(real: LocalPlane, programs: Path, tmp_path: Path) -> Kubectl:
     return Kubectl(programs / "kubectl", real.kubeconfig, tmp_path)
-
-
-def wait_until(claim: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not claim():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.1)
 
 
 def answers(kubectl: Kubectl, *arguments: str) -> bool:

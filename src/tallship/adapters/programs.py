@@ -136,17 +136,21 @@ class Programs:
         mark = self._mark("clusterctl", "move")
         self._run("clusterctl", "move", *arguments, "--namespace", "default", timeout=MOVE_TIMEOUT, mark=mark)
 
-    def helm_upgrade(self, chart: Chart, version: str, values: Mapping[str, Any], kubeconfig: Path) -> None:
+    def helm_upgrade(
+        self, chart: Chart, version: str, values: Mapping[str, Any], kubeconfig: Path, folder: Path | None = None
+    ) -> None:
         """Install or upgrade a chart's release with exactly these values, without waiting until its pods run.
 
-        Helm refuses while the release is pending: see `helm_recover`.
+        With a folder the chart is not fetched: `helm pull` has put its package there. Helm refuses while the release
+        is pending: see `helm_recover`.
         """
-        source = ("--repo", chart.repository) if chart.repository else ()
+        reference, source = chart.reference, ("--repo", chart.repository) if chart.repository else ()
+        if folder is not None:
+            reference, source = str(folder / f"{chart.name}-{version}.tgz"), ()
         place = ("--version", version, "--namespace", chart.namespace, "--kubeconfig", str(kubeconfig))
         fixed = ("--values", "-", "--reset-values", "--history-max", "10", "--timeout", "5m", "--output", "json")
-        self._helm(
-            "upgrade", chart.release, ("--install", chart.reference, *source, *place, *fixed), json.dumps(values)
-        )
+        arguments = ("--install", reference, *source, *place, *fixed)
+        self._helm("upgrade", chart.release, arguments, json.dumps(values))
 
     def helm_recover(self, release: str, namespace: str, kubeconfig: Path) -> None:
         """Free a release that a killed helm left pending, so that it can be upgraded again.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv4Network, collapse_addresses
 from pathlib import Path
@@ -35,14 +36,14 @@ Flag = Annotated[bool, Parameter(negative="")]
 def up(
     *,
     speed: float | None = None,
-    without: str = "",
-    network: Literal["loopback", "namespace"] = "loopback",
-    kubernetes: Literal["built-in", "real"] = "built-in",
+    without: str | None = None,
+    network: Literal["loopback", "namespace"] | None = None,
+    kubernetes: Literal["built-in", "real"] | None = None,
     programs: Path | None = None,
     fresh: Flag = False,
     options: Options = DEFAULT,
 ) -> None:
-    """Start the lab of this cluster file, or find the one that runs.
+    """Start the lab of this cluster file, or find the one that runs. What is not said stays as it was.
 
     Parameters
     ----------
@@ -59,29 +60,38 @@ def up(
     fresh
         forget what an earlier lab of this file knew
     """
-    wants_namespace, is_real = network == "namespace", kubernetes == "real"
-    if wants_namespace:
+    if network == "namespace":
         namespace.check()
-    if is_real != (programs is not None):
-        raise SetupError("`--kubernetes real` and `--programs DIR` go together", hint=_PROGRAMS_HINT)
     folder = _folder(options)
     if fresh:
         forget(folder)
-    left_out = tuple(word for word in without.split(",") if word)
-    speed = speed or (REAL_SPEED if is_real else DEFAULT_SPEED)
-    handle = daemon.start(folder / "lab", daemon.Wanted(speed, left_out, network, programs))
-    if wants_namespace and not handle.in_namespace:
-        hint = f"`tallship lab down{_file(options)}` first; what the lab knows is kept"
-        raise SetupError("the lab of this file runs already, without a network namespace", hint=hint)
-    if is_real and handle.programs is None:
-        hint = f"`tallship lab up --fresh{_file(options)}` forgets the other lab"
-        raise SetupError("the lab of this file runs already, with its built-in API servers", hint=hint)
+    former = daemon.remembered(folder / "lab") or daemon.Wanted(DEFAULT_SPEED)
+    if kubernetes == "real":
+        former = replace(former, speed=REAL_SPEED, programs=programs or former.programs)
+    elif kubernetes == "built-in":
+        former = replace(former, programs=None)
+    if (kubernetes == "real" and former.programs is None) or (programs is not None and kubernetes != "real"):
+        raise SetupError("`--kubernetes real` and `--programs DIR` go together", hint=_PROGRAMS_HINT)
+    left_out = former.without if without is None else tuple(word for word in without.split(",") if word)
+    wanted = replace(former, speed=speed or former.speed, without=left_out, network=network or former.network)
+    handle = daemon.start(folder / "lab", wanted)
+    _check_same(handle, network, kubernetes, options)
     answer = current()
     answer.data.update(network=handle.network, speed=handle.speed, pid=handle.pid, folder=str(handle.folder))
     answer.data.update(in_namespace=handle.in_namespace, kubernetes="real" if handle.programs else "built-in")
     place = " in a network namespace of its own" if handle.in_namespace else ""
     answer.say(f"the lab runs on {handle.network}.0/24{place}, {handle.speed:g} times faster than real time")
     answer.next_commands = [f"tallship up --lab{_file(options)}", f"tallship lab env{_file(options)}"]
+
+
+def _check_same(handle: daemon.LabHandle, network: str | None, kubernetes: str | None, options: Options) -> None:
+    """Raise SetupError when the lab that runs is not the one that was asked for."""
+    if network == "namespace" and not handle.in_namespace:
+        hint = f"`tallship lab down{_file(options)}` first; what the lab knows is kept"
+        raise SetupError("the lab of this file runs already, without a network namespace", hint=hint)
+    if kubernetes == "real" and handle.programs is None:
+        hint = f"`tallship lab up --fresh{_file(options)}` forgets the other lab"
+        raise SetupError("the lab of this file runs already, with its built-in API servers", hint=hint)
 
 
 def down(*, options: Options = DEFAULT) -> None:
@@ -102,7 +112,7 @@ def status(*, reset_counters: Flag = False, options: Options = DEFAULT) -> None:
     """
     from tallship.report.tables import facts_table
 
-    handle = _running(options)
+    handle = running(options)
     found = handle.reset_counters() if reset_counters else handle.status()
     answer = current()
     answer.data.update(found)
@@ -118,7 +128,7 @@ def env(*, options: Options = DEFAULT) -> None:
     """Print what a foreign program needs to use the lab, as shell assignments."""
     from tallship.spec import load_spec
 
-    values = _environment(_running(options), _folder(options), load_spec(options.file).network)
+    values = _environment(running(options), _folder(options), load_spec(options.file).network)
     answer = current()
     answer.data.update({**values, "PATH": f"{values['PATH']}:$PATH"})
     lines = [f"export {key}={shlex.quote(text)}" for key, text in values.items()]
@@ -174,7 +184,7 @@ def fault(
 
     answer = current()
     if clear:
-        cleared = _running(options).clear_faults(name)
+        cleared = running(options).clear_faults(name)
         answer.data["cleared"] = cleared
         answer.say(f"{cleared} faults cleared")
         return
@@ -184,7 +194,7 @@ def fault(
         return
     wanted = Fault(name, pairs(match), {key: _number(text) for key, text in pairs(value).items()}, times)
     wanted.check()
-    answer.data["id"] = _running(options).add_fault(wanted.name, wanted.match, wanted.values, wanted.times)
+    answer.data["id"] = running(options).add_fault(wanted.name, wanted.match, wanted.values, wanted.times)
     answer.say(f"fault {name} is set" + (f", {times} times" if times else ", until it is cleared"))
 
 
@@ -214,6 +224,8 @@ def site_of_lab(options: Options, folder: Path) -> tuple[Site, SystemClock]:
         hetzner_ca=handle.ca_file,
         path=f"{handle.bin_folder}{os.pathsep}{os.environ.get('PATH', '')}",
         factory_url=handle.factory_url,
+        components=handle.components,
+        charts=handle.charts,
         address_url=handle.address_url,
         ssh_port=SSH_PORT,
         is_lab=True,
@@ -233,15 +245,14 @@ def forget(folder: Path) -> None:
 
 
 def _folder(options: Options) -> Path:
-    from dataclasses import replace
-
     from tallship.cli.folder import state_folder
     from tallship.spec import load_spec
 
     return state_folder(replace(options, lab=True), load_spec(options.file))
 
 
-def _running(options: Options) -> daemon.LabHandle:
+def running(options: Options) -> daemon.LabHandle:
+    """Return the lab of the cluster file, from where it can be reached. Raises SetupError when none runs."""
     handle = daemon.find(_folder(options) / "lab")
     if handle is None:
         raise SetupError("no lab runs for this file", hint=f"`tallship lab up{_file(options)}` starts it")

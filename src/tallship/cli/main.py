@@ -37,6 +37,7 @@ LAB_COMMANDS = {
     "down": ("lab:down", "Stop the lab; its state is kept."),
     "status": ("lab:status", "Show what the lab serves, the writes it counted, and its faults."),
     "env": ("lab:env", "Print what a foreign program needs to use the lab."),
+    "provider": ("lab_provider:provider", "Write what a provider's manager needs to run as a process beside the lab."),
     "fault": ("lab:fault", "Make something go wrong on purpose, or clear what was set."),
 }
 FIREWALL_COMMANDS = {

@@ -23,6 +23,7 @@ from tallship.lab import namespace, network
 from tallship.lab.clock import ScaledClock
 from tallship.lab.process import STAND_INS, Lab, resume_time
 from tallship.lab.store import Store
+from tallship.localplane import plane
 from tallship.localplane.processes import started_at
 
 
@@ -46,13 +47,15 @@ def _serve(options: argparse.Namespace) -> int:
     if unknown := options.without - STAND_INS:
         hint = f"these can be left out: {', '.join(sorted(STAND_INS))}"
         raise SetupError(f"the lab has no stand-in called {', '.join(sorted(unknown))}", hint=hint)
+    if options.programs is not None:
+        plane.check(options.programs)
     if options.network == "namespace":
         namespace.make()
     folder: Path = options.folder
     taken = network.take(folder, _known_network(folder))
     store = Store(folder / "store.sqlite")
-    _check_kind(store, "built-in" if options.programs is None else "real")
     try:
+        _check_kind(store, _kind(options))
         asyncio.run(_run(store, taken, options))
     finally:
         store.close()
@@ -62,10 +65,13 @@ def _serve(options: argparse.Namespace) -> int:
 def _check_kind(store: Store, wanted: str) -> None:
     """Raise SetupError when this lab's clusters are in API servers of the other kind."""
     known = store.table("lab").get("kubernetes", {"kind": wanted})["kind"]
-    store.table("lab")["kubernetes"] = {"kind": known}
     if known != wanted:
         hint = "`tallship lab up --fresh` forgets them"
         raise SetupError(f"the clusters of this lab have {known} API servers", hint=hint)
+
+
+def _kind(options: argparse.Namespace) -> str:
+    return "built-in" if options.programs is None else "real"
 
 
 async def _run(store: Store, taken: str, options: argparse.Namespace) -> None:
@@ -84,6 +90,7 @@ async def _run(store: Store, taken: str, options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, lab.stopping.set)
     try:
         await lab.start()
+        store.table("lab")["kubernetes"] = {"kind": _kind(options)}
         _write_files(lab, options)
         _say({"ready": True})
         await lab.stopping.wait()

@@ -17,7 +17,7 @@ from tallship.lab.hetzner.api import HetznerApi
 from tallship.lab.own_address import seen_address
 from tallship.lab.programs.conversation import Program
 from tallship.lab.programs.routes import routes
-from tallship.lab.world import hold_clients
+from tallship.lab.world import Authority, hold_clients
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,6 +30,7 @@ class Lab(Protocol):
     clock: LabClock
     faults: Faults
     hetzner: HetznerApi
+    authority: Authority
     stopping: asyncio.Event
 
     def status(self) -> dict[str, Any]:
@@ -60,6 +61,7 @@ class Control:
                 web.delete("/faults", self._clear_faults),
                 web.post("/tokens", self._issue_token),
                 web.post("/snapshots", self._add_snapshot),
+                web.post("/certificates", self._issue_certificate),
                 web.post("/stop", self._stop),
                 *routes(self._programs, self._lab.faults, self._lab.clock),
             ]
@@ -112,6 +114,12 @@ class Control:
             "Talos", dict(wanted["labels"]), architecture=str(wanted["architecture"]), disk_gb=10, content=facts
         )
         return web.json_response({"snapshot": snapshot}, status=201)
+
+    async def _issue_certificate(self, request: web.Request) -> web.Response:
+        """Sign for a server on this machine, as the lab's own servers are."""
+        host = str((await request.json())["host"])
+        certificate, key = self._lab.authority.issue(host, hosts=(host,))
+        return web.json_response({"certificate": certificate, "key": key}, status=201)
 
     async def _stop(self, request: web.Request) -> web.Response:
         self._lab.stopping.set()

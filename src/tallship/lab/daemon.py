@@ -22,6 +22,10 @@ from tallship.localplane.processes import is_running
 
 API_SERVERS = "kubernetes"
 """The folder of real API servers, in the lab's own."""
+COMPONENTS = "components"
+"""The folder of what a real clusterctl installs."""
+CHARTS = "charts"
+"""The folder of what a real helm installs."""
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 _ANSWER_SECONDS = 30.0
@@ -61,6 +65,19 @@ class LabHandle:
         return self.folder / "bin"
 
     @property
+    def components(self) -> Path | None:
+        """What the real clusterctl installs here; None when the lab has its stand-in."""
+        return self.folder / COMPONENTS if self._has_real("clusterctl") else None
+
+    @property
+    def charts(self) -> Path | None:
+        """What the real helm installs here; None when the lab has its stand-in."""
+        return self.folder / CHARTS if self._has_real("helm") else None
+
+    def _has_real(self, program: str) -> bool:
+        return self.programs is not None and (self.programs / program).is_file()
+
+    @property
     def address_url(self) -> str:
         """Answers with the address that requests of the caller come from."""
         return f"{self.control_url}/address"
@@ -92,6 +109,11 @@ class LabHandle:
     def issue_token(self, writable: bool = True) -> str:
         """Return a new token of the lab's Hetzner project."""
         return str(self._ask("POST", "/tokens", {"writable": writable})["token"])
+
+    def issue_certificate(self, host: str) -> tuple[str, str]:
+        """Return a certificate for a server on this machine and its key, PEM; `ca_file` vouches for it."""
+        pair = self._ask("POST", "/certificates", {"host": host})
+        return str(pair["certificate"]), str(pair["key"])
 
     def add_snapshot(self, talos: str, labels: dict[str, str], architecture: str = "x86") -> int:
         """Put a snapshot of Talos into the project as if it had been built there; returns its id."""

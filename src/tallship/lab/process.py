@@ -22,7 +22,7 @@ from tallship.lab.control import Control
 from tallship.lab.controllers.caph.hcloud import Hetzner
 from tallship.lab.controllers.nodes.clusters import Clusters
 from tallship.lab.controllers.runner import Runner
-from tallship.lab.daemon import API_SERVERS
+from tallship.lab.daemon import API_SERVERS, CHARTS, COMPONENTS
 from tallship.lab.factory import Factory
 from tallship.lab.faults import Faults
 from tallship.lab.hetzner.api import HetznerApi
@@ -30,11 +30,14 @@ from tallship.lab.kube.api import KubeApi
 from tallship.lab.kubeserver import ClusterFacts, KubeServer
 from tallship.lab.management import Management
 from tallship.lab.network import CONTROL_PORT
+from tallship.lab.programs import chart_packages, repository
 from tallship.lab.programs.clusterctl import Clusterctl
+from tallship.lab.programs.components import Hooks
 from tallship.lab.programs.conversation import Program
 from tallship.lab.programs.helm import Helm
 from tallship.lab.programs.install import install
 from tallship.lab.programs.kind import Docker, Kind
+from tallship.lab.realkube import webhooks
 from tallship.lab.realkube.server import RealKubeServer
 from tallship.lab.rescue import Rescue
 from tallship.lab.store import Store
@@ -43,6 +46,7 @@ from tallship.lab.world import Addresses, Authority
 
 HETZNER_PORT = 8443
 FACTORY_PORT = 8444
+WEBHOOK_PORT = 8447
 STAND_INS = frozenset({"capi", "caph", "cabpt", "cacppt", "hcloud-ccm", "talos-ccm"})
 """What can be left out, so that the real program can take its place."""
 
@@ -115,13 +119,18 @@ class Lab:
             await self._serve(Factory(self.store, self.clock, self.faults).app(), FACTORY_PORT, self._tls())
             await self.hetzner.serve(self.addresses.services, HETZNER_PORT, self._tls(proxy.HOST))
             await self._proxy.serve(self.addresses.services)
+            if self._real_programs is not None:
+                await self._serve(webhooks.app(self.runner.runs), WEBHOOK_PORT, self._tls())
         except OSError as error:
             raise _port_problem(error) from error
         await self.machines.start()
         await self.hetzner.start()
         self.clusters.start()
         await self.management.resume()
-        install(self.folder / "bin", self.addresses.services, CONTROL_PORT, self.secret)
+        install(self.folder / "bin", self.addresses.services, CONTROL_PORT, self.secret, self._real_programs)
+        if self._real_programs is not None:
+            repository.write(self.folder / COMPONENTS, self._hooks)
+            chart_packages.write(self.folder / CHARTS)
         self._notes = asyncio.create_task(self._note_time())
 
     async def stop(self) -> None:
@@ -165,11 +174,19 @@ class Lab:
         """Begin to count writes anew."""
         self.writes.clear()
 
+    @property
+    def _hooks(self) -> Hooks | None:
+        """Where real API servers find the stand-ins' webhooks; the built-in server has them in itself."""
+        if self._real_programs is None:
+            return None
+        url = f"https://{self.addresses.services}:{WEBHOOK_PORT}"
+        return Hooks(url, self.authority.certificate_pem, self.without)
+
     def _programs(self) -> dict[str, Program]:
         return {
             "kind": Kind(self.management, self.clock),
             "docker": Docker(self.management, self.clock),
-            "clusterctl": Clusterctl(self.clock),
+            "clusterctl": Clusterctl(self.clock, self._hooks),
             "helm": Helm(self.clock),
         }
 

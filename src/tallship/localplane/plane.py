@@ -186,7 +186,7 @@ def start(folder: Path, settings: Settings) -> LocalPlane:
     Raises SetupError when this machine cannot run one, and ProgramError when a program does not become ready.
     """
     layout = Layout(folder.absolute())
-    _check(settings)
+    check(settings.programs)
     try:
         layout.make()
         with layout.lock("start", START_SECONDS):
@@ -216,14 +216,15 @@ def stop(folder: Path) -> bool:
     return True
 
 
-def _check(settings: Settings) -> None:
+def check(programs: Path) -> None:
+    """Raise SetupError when this machine cannot run a plane of the programs in that folder."""
     if sys.platform != "linux":
         raise SetupError("a local plane needs Linux", hint="use kind, or a cluster you have")
-    missing = [name for name in kubernetes.NAMES if not os.access(settings.programs / name, os.X_OK)]
+    missing = [name for name in kubernetes.NAMES if not os.access(programs / name, os.X_OK)]
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         hint = f"name a folder that holds {', '.join(kubernetes.NAMES)}"
-        raise SetupError(f"`{settings.programs}` holds no program {names}", hint=hint)
+        raise SetupError(f"`{programs}` holds no program {names}", hint=hint)
 
 
 def _start(layout: Layout, settings: Settings) -> LocalPlane:

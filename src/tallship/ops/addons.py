@@ -47,7 +47,7 @@ class ReleaseDeployed(Step[Env]):
             env.programs.helm_recover(chart.release, chart.namespace, env.kubeconfig)
             return
         values = addons.values(self.addon, env.spec)
-        env.programs.helm_upgrade(chart, self._version(env), values, env.kubeconfig)
+        env.programs.helm_upgrade(chart, self._version(env), values, env.kubeconfig, env.site.charts)
 
     def _see_pending(self, env: Env, release: conditions.Release) -> Seen:
         age = (env.clock.today() - release.changed_at).total_seconds()

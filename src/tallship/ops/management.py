@@ -84,7 +84,8 @@ class ProvidersInstalled(Step[Env]):
 
     def act(self, env: Env, seen: Seen) -> None:
         """Run `clusterctl init` with every version given."""
-        env.programs.clusterctl_init(*self.target(env), clusterctl.config(), clusterctl.init_arguments(), self.timeout)
+        config = clusterctl.config(env.site.components)
+        env.programs.clusterctl_init(*self.target(env), config, clusterctl.init_arguments(), self.timeout)
 
     def explain(self, env: Env) -> list[str]:
         """Return the last events of the providers' namespaces."""

@@ -35,11 +35,15 @@ class Provider:
         return f"{self.component.replace('cluster-api', 'capi')}-controller-manager"
 
     @property
+    def file(self) -> str:
+        """The name of the file with its components."""
+        stems = {"CoreProvider": "core", "InfrastructureProvider": "infrastructure", "BootstrapProvider": "bootstrap"}
+        return f"{stems.get(self.kind, 'control-plane')}-components.yaml"
+
+    @property
     def url(self) -> str:
         """Where clusterctl finds the components of exactly this version."""
-        file = {"CoreProvider": "core", "InfrastructureProvider": "infrastructure", "BootstrapProvider": "bootstrap"}
-        stem = file.get(self.kind, "control-plane")
-        return f"https://github.com/{self.repository}/releases/{self.version}/{stem}-components.yaml"
+        return f"https://github.com/{self.repository}/releases/{self.version}/{self.file}"
 
 
 PROVIDERS = (

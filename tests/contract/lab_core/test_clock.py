@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import loops
 import pytest
 
-from tallship.lab.clock import VirtualClock, held_for_client
+from tallship.lab.clock import ScaledClock, VirtualClock, held_for_client, wall
 
 
 class Loop:
@@ -110,3 +111,14 @@ def test_a_cancelled_sleeper_is_forgotten(lab: Loop) -> None:
     lab.spawn(cancelled())
     lab.clock.run_client(lambda: lab.clock.sleep_thread(1))
     assert lab.clock.now() == 1
+
+
+def test_real_servers_moments_are_told_in_lab_time() -> None:
+    clock = ScaledClock(10, 100, stamped_by_others=True)
+    now = datetime.now(UTC)
+    since = clock.moment(now + timedelta(seconds=3)) - clock.moment(now)
+    assert since == timedelta(seconds=30)
+    before = clock.moment(now - timedelta(hours=1)) - clock.moment(now - timedelta(hours=2))
+    assert before == timedelta(hours=1)  # what was before this process
+    assert abs((clock.moment(now) - wall(clock)).total_seconds()) < 100
+    assert ScaledClock(10).moment(now) == now

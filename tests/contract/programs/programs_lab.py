@@ -142,7 +142,7 @@ class ProgramsLab:
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         await web.TCPSite(self._runner, f"{NETWORK}.1", CONTROL_PORT).start()
-        install(self.folder / "bin", f"{NETWORK}.1", CONTROL_PORT, SECRET)
+        install(self.folder / "bin", f"{NETWORK}.1", CONTROL_PORT, SECRET, None)
         self.workload = KubeApi(store, "workload", self.clock, self.faults, self.writes)
         self.authority = Authority(store, "workload")
         tls = self.authority.server_tls(f"{NETWORK}.100", client_authority=self.authority.certificate_pem)

@@ -62,6 +62,10 @@ class Runner:
         for name in list(self._sites):
             await self.unmanage(name)
 
+    def runs(self, provider: str) -> bool:
+        """True while a provider runs in some Kubernetes API of the lab."""
+        return any(provider in site.running for site, _ in self._sites.values())
+
     def running(self, name: str) -> frozenset[str]:
         """Return the providers that run in a Kubernetes API."""
         return frozenset() if name not in self._sites else self._sites[name][0].running

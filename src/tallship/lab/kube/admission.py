@@ -210,9 +210,12 @@ def _refuse(new: Document, field: str, message: str) -> None:
     reason = "FieldValueForbidden" if message.startswith("Forbidden") else "FieldValueInvalid"
     cause = {"reason": reason, "message": message, "field": field}
     refusal = invalid(new["kind"], group, new["metadata"].get("name", ""), [cause])
-    webhook = WEBHOOKS[new["kind"]]
-    text = f'admission webhook "{webhook}" denied the request: {refusal.message}'
-    raise RefusedRequest("Invalid", text, [cause], refusal.details)
+    raise RefusedRequest("Invalid", denial(new["kind"]) + refusal.message, [cause], refusal.details)
+
+
+def denial(kind: str) -> str:
+    """Return what an API server puts before what a kind's webhook says."""
+    return f'admission webhook "{WEBHOOKS[kind]}" denied the request: '
 
 
 PLUG_INS: dict[str, PlugIn] = {

@@ -12,7 +12,7 @@ from tallship.lab.clock import LabClock
 from tallship.lab.kubeclient import KubeClient, KubeRefused, Object
 from tallship.lab.programs import components, times
 from tallship.lab.programs.command import Command, form, parse
-from tallship.lab.programs.components import PROVIDERS, Provider
+from tallship.lab.programs.components import PROVIDERS, Hooks, Provider
 from tallship.lab.programs.conversation import Failed, Output, ProgramRequest, Say
 from tallship.lab.programs.move import Move
 
@@ -38,8 +38,9 @@ _CERT_MANAGER_DEFINITION = "certificates.cert-manager.io"
 class Clusterctl:
     """`clusterctl`."""
 
-    def __init__(self, clock: LabClock) -> None:
+    def __init__(self, clock: LabClock, hooks: Hooks | None = None) -> None:
         self._clock = clock
+        self._hooks = hooks
 
     async def handle(self, request: ProgramRequest) -> AsyncIterator[Output]:
         """Do what the command line says."""
@@ -55,7 +56,7 @@ class Clusterctl:
         wanted = _providers(command, _config(request.read(command["--config"])))
         client = _client(request, command, "--kubeconfig")
         try:
-            async for line in Initialization(client, self._clock, request, wanted).run():
+            async for line in Initialization(client, self._clock, request, wanted, self._hooks).run():
                 yield Say(line)
         finally:
             await client.close()
@@ -104,12 +105,18 @@ class Initialization:
     """One run of `clusterctl init`."""
 
     def __init__(
-        self, client: KubeClient, clock: LabClock, request: ProgramRequest, wanted: dict[Provider, str]
+        self,
+        client: KubeClient,
+        clock: LabClock,
+        request: ProgramRequest,
+        wanted: dict[Provider, str],
+        hooks: Hooks | None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._request = request
         self._wanted = wanted
+        self._hooks = hooks
 
     async def run(self) -> AsyncIterator[str]:
         """Yield what clusterctl prints while it works."""
@@ -162,7 +169,7 @@ class Initialization:
         await self._client.delete("Namespace", components.CERT_MANAGER_TEST)
 
     async def _install(self, provider: Provider) -> None:
-        for item in components.provider_objects(provider):
+        for item in components.provider_objects(provider, self._hooks):
             await self._put(item)
         await self._request.wait(self._clock, times.CLUSTERCTL_APPLY_PROVIDER)
         await self._put(components.inventory_entry(provider))

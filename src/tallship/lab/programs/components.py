@@ -1,12 +1,14 @@
 """PURE: the objects that clusterctl applies: cert-manager's, and each provider's.
 
-What nothing in the lab reads is left out: roles, webhooks and their Services.
+What nothing in the lab reads is left out: roles, Services, and the webhooks where the API server has them in itself.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import dataclass
 
+from tallship.lab.kube.admission import WEBHOOKS
 from tallship.lab.kube.schemas import crds
 from tallship.lab.kubeclient import Object
 
@@ -68,6 +70,17 @@ PROVIDERS = (
 """In the order in which clusterctl installs them."""
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """Where an API server finds the webhooks of the stand-ins."""
+
+    url: str
+    authority: str
+    """The certificate (PEM) of who signs for it."""
+    without: frozenset[str] = frozenset()
+    """Stand-ins that are left out: the real programs bring webhooks of their own."""
+
+
 def inventory_definition() -> list[Object]:
     """Return the definition of clusterctl's own inventory."""
     return crds(CLUSTERCTL_LABEL)
@@ -86,8 +99,9 @@ def inventory_entry(provider: Provider) -> Object:
     }
 
 
-def provider_objects(provider: Provider) -> list[Object]:
+def provider_objects(provider: Provider, hooks: Hooks | None = None) -> list[Object]:
     """Return a provider's objects in the order in which they are applied."""
+    short = provider.deployment.removesuffix("-controller-manager")
     account = provider.deployment.replace("controller-manager", "manager")
     made = [
         _namespace(provider.namespace, {"control-plane": "controller-manager"}),
@@ -96,9 +110,46 @@ def provider_objects(provider: Provider) -> list[Object]:
         _deployment(
             provider.deployment, provider.namespace, account, "manager", f"{provider.image}:{provider.version}"
         ),
+        *([] if hooks is None or short in hooks.without else _webhooks(short, provider.group, hooks)),
     ]
     for each in made:
         each["metadata"].setdefault("labels", {}).update({CLUSTERCTL_LABEL: "", PROVIDER_LABEL: provider.inventory})
+    return made
+
+
+def _webhooks(short: str, group: str, hooks: Hooks) -> list[Object]:
+    """Return what makes an API server ask for defaults and verdicts about the kinds of a group."""
+    kinds = {
+        each["spec"]["names"]["kind"]: each["spec"]["names"]["plural"]
+        for each in crds(group)
+        if each["spec"]["names"]["kind"] in WEBHOOKS
+    }
+    made = []
+    for which, path in (("Mutating", "defaults"), ("Validating", "verdict")):
+        client = {"url": f"{hooks.url}/{short}/{path}", "caBundle": b64encode(hooks.authority.encode()).decode()}
+        listed = [
+            {
+                "name": WEBHOOKS[kind] if which == "Validating" else f"default.{plural}.{group}",
+                "clientConfig": client,
+                "rules": [
+                    {
+                        "apiGroups": [group],
+                        "apiVersions": ["*"],
+                        "operations": ["CREATE", "UPDATE"],
+                        "resources": [plural],
+                        "scope": "*",
+                    }
+                ],
+                "sideEffects": "None",
+                "admissionReviewVersions": ["v1"],
+                "failurePolicy": "Fail",
+            }
+            for kind, plural in kinds.items()
+        ]
+        name = f"{short}-{which.lower()}-webhook-configuration"
+        kind = f"{which}WebhookConfiguration"
+        version = "admissionregistration.k8s.io/v1"
+        made.append({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "webhooks": listed})
     return made
 
 

@@ -113,9 +113,13 @@ class RealKubeServer:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             await self._socket.pass_on(request)
+            return await self._answer(request, await self._upstream())
         except RefusedRequest as refusal:
             return refuse(refusal)
-        upstream = await self._upstream()
+        except ConnectionResetError:
+            return web.Response()  # nobody is there to read it
+
+    async def _answer(self, request: web.Request, upstream: Upstream) -> web.StreamResponse:
         if request.method == "GET" and _is_log(request.path):
             return await self._log_of(request, upstream)
         if not is_tallship(request.headers.get("User-Agent", "")):
