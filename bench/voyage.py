@@ -19,6 +19,7 @@ from tallship.manifests import image
 from tallship.ops import cost, status
 from tallship.spec import parse_spec
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests/functional"))
 
 from lab_world import LabWorld

@@ -68,6 +68,8 @@ class Site:
     """A folder with what clusterctl installs, laid out as its local repositories are; None: GitHub's releases."""
     charts: Path | None = None
     """A folder with the packages of the add-ons' charts, `NAME-VERSION.tgz`; None: where they are published."""
+    local_programs: Path | None = None
+    """A folder with the programs of a local plane and its providers; None: what the cluster file names."""
     factory_url: str = "https://factory.talos.dev"
     address_url: str = ""
     """Answers with this machine's public address."""

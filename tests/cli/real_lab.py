@@ -16,7 +16,7 @@ import hcloud
 from tallship.lab import daemon
 
 PROGRAM = str(Path(sys.executable).parent / "tallship")
-SPEED = "120"
+SPEED = "60"
 SECONDS = 100.0
 """Real seconds that a command may take."""
 

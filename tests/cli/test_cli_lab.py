@@ -320,6 +320,7 @@ def test_killed_inside_every_act_after_the_server_acted_nothing_is_doubled(fresh
 
 
 def test_second_run_at_the_same_time_says_who_works(fresh: RealLab) -> None:
+    fresh.run("lab", "fault", "machine-never-boots", "--times", "0")  # so that the first does not end meanwhile
     first = fresh.start("up", "--lab")
     wait_for_acts(first)
     out, err = fresh.run("up", "--lab", code=2)
@@ -354,6 +355,7 @@ def test_lab_without_a_stand_in_waits_for_the_real_one(tmp_path: Path) -> None:
     try:
         assert "no-such" in own.run("lab", "up", "--without", "no-such", code=2)[1]
         own.run("lab", "up", "--speed", SPEED, "--without", "caph")
+        own.run("up", "--lab", "--until", "secret", "--quiet")
         _, err = own.run("up", "--lab", "--until", "apply", "--quiet", "--timeout", "300", code=3)
         assert "waiting for the load balancer's address" in err
         assert own.inventory()["networks"] == 0

@@ -111,7 +111,7 @@ ENDS = {
     "kubernetes refuses": End(Set("unauthorized", {"api": "kubernetes", "agent": "tallship"}, 0), "secret", "refuse"),
     "talos refuses": End(Set("unauthorized", {"api": "talos"}, 0), "wait-cp", "not authorized", 3),
     "etcd sick": End(Set("etcd-member-unhealthy", {}, 0), "wait-nodes", "not healthy", 3),
-    "no container engine": End(Set("docker-down", {}, 0), "kind-create", "daemon"),
+    "no container engine": End(Set("docker-down", {}, 0), "preflight", "daemon", 2),
     "kind fails": End(Set("program-fails", {"program": "kind", "command": "create"}), "kind-create", "kind"),
     "clusterctl hangs": End(
         Set("program-hangs", {"program": "clusterctl", "command": "init"}), "capi-init", "clusterctl"

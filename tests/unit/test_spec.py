@@ -150,7 +150,7 @@ oidc: {issuer: https://a.example}
         ("image: {kernel_args: ['a b']}", "image.kernel_args[0]: `a b` is not one argument"),
         ("management: kubeconfig", "management.kubeconfig: mode `kubeconfig` needs the path of one"),
         ("management: {kubeconfig: a}", "management.kubeconfig: mode `kind` uses a cluster of its own"),
-        ("management: docker", "management.mode: must be one of `kind` or `kubeconfig`, not `docker`"),
+        ("management: docker", "management.mode: must be one of `kind`, `local` or `kubeconfig`, not `docker`"),
         ("load_balancer: {type: lb41}", "load_balancer.type: must be one of `lb11`, `lb21` or `lb31`, not `lb41`"),
         ("oidc: {issuer: http://a, client_id: b}", "oidc.issuer: `http://a` is not an https address"),
         ("extra_manifests: [a.yaml]", "extra_manifests[0]: `a.yaml` is not an https address"),

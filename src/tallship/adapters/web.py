@@ -6,17 +6,14 @@ import http.client
 import ipaddress
 import json
 import re
-import ssl
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from tallship import __version__
+from tallship.adapters.https import USER_AGENT, opener
 from tallship.errors import ApiError, Unreachable
 
-USER_AGENT = f"tallship/{__version__}"
 LIMIT = 1024 * 1024
 """No answer that is read whole is longer than this many bytes."""
 
@@ -30,39 +27,12 @@ class Reply:
     body: bytes
 
 
-class _SameMethod(urllib.request.HTTPRedirectHandler):
-    """Follows a redirect with the method of the first request: urllib makes a HEAD a GET, which loads an image."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """Return the next request, or None when it must not be followed: out of HTTPS, or with a body."""
-        if newurl.startswith("http:") and req.full_url.startswith("https:"):
-            return None
-        following = super().redirect_request(req, fp, code, msg, headers, newurl)
-        if following is not None:
-            following.method = req.get_method()
-        return following
-
-
 class Web:
     """HTTPS with verified certificates; `ca_file` adds a trusted authority, and then no proxy is used."""
 
     def __init__(self, ca_file: Path | None = None, timeout: float = 20) -> None:
         self._timeout = timeout
-        handlers: list[urllib.request.BaseHandler] = [
-            urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=ca_file)),
-            _SameMethod(),
-        ]
-        if ca_file is not None:
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._opener = urllib.request.build_opener(*handlers)
+        self._opener = opener(ca_file)
 
     def own_address(self, url: str) -> str:
         """Return this machine's public address as the service at `url` sees it."""

@@ -226,6 +226,7 @@ def site_of_lab(options: Options, folder: Path) -> tuple[Site, SystemClock]:
         factory_url=handle.factory_url,
         components=handle.components,
         charts=handle.charts,
+        local_programs=handle.local_programs,
         address_url=handle.address_url,
         ssh_port=SSH_PORT,
         is_lab=True,

@@ -24,6 +24,8 @@ API_SERVERS = "kubernetes"
 """The folder of real API servers, in the lab's own."""
 COMPONENTS = "components"
 """The folder of what a real clusterctl installs."""
+LOCAL = "local"
+"""The folder of the programs of a local plane."""
 CHARTS = "charts"
 """The folder of what a real helm installs."""
 START_SECONDS = 60.0
@@ -63,6 +65,11 @@ class LabHandle:
     def bin_folder(self) -> Path:
         """The stand-in programs, to be put first on PATH."""
         return self.folder / "bin"
+
+    @property
+    def local_programs(self) -> Path | None:
+        """What a local plane is made of here; None where the API servers are not real."""
+        return self.folder / LOCAL if self.programs is not None else None
 
     @property
     def components(self) -> Path | None:

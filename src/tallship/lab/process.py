@@ -30,7 +30,7 @@ from tallship.lab.kube.api import KubeApi
 from tallship.lab.kubeserver import ClusterFacts, KubeServer
 from tallship.lab.management import Management
 from tallship.lab.network import CONTROL_PORT
-from tallship.lab.programs import chart_packages, repository
+from tallship.lab.programs import chart_packages, local_programs, repository
 from tallship.lab.programs.clusterctl import Clusterctl
 from tallship.lab.programs.components import Hooks
 from tallship.lab.programs.conversation import Program
@@ -131,6 +131,7 @@ class Lab:
         if self._real_programs is not None:
             repository.write(self.folder / COMPONENTS, self._hooks)
             chart_packages.write(self.folder / CHARTS)
+            local_programs.write(self.folder, self._real_programs, self.folder / COMPONENTS)
         self._notes = asyncio.create_task(self._note_time())
 
     async def stop(self) -> None:

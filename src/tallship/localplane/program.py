@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import ssl
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,6 +16,7 @@ from typing import Any
 
 from tallship.localplane.files import write_private
 
+NOT_FOUND = 404
 _ANSWER_SECONDS = 1.0
 
 
@@ -28,6 +30,8 @@ class Probe:
     certificate: str = ""
     """File of the client certificate to show; with `key`."""
     key: str = ""
+    or_absent: bool = False
+    """True when 404 counts too: it answers, and has no such page."""
 
     def answers(self) -> bool:
         """True when the program says that it is ready; waits for its answer for at most 1 s."""
@@ -38,6 +42,9 @@ class Probe:
                 handlers.append(urllib.request.HTTPSHandler(context=_context(self)))
             with urllib.request.build_opener(*handlers).open(request, timeout=_ANSWER_SECONDS) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as refusal:
+            refusal.close()
+            return self.or_absent and refusal.code == NOT_FOUND
         except (OSError, ValueError, http.client.HTTPException):
             return False
 

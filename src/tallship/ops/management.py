@@ -9,8 +9,8 @@ from tallship import versions
 from tallship.adapters.kube import Kube
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
-from tallship.errors import SetupError
 from tallship.manifests import clusterctl, conditions
+from tallship.ops import bootstrap, local_providers
 
 
 class ManagementRunning(Step[Env]):
@@ -26,34 +26,20 @@ class ManagementRunning(Step[Env]):
             return Seen(State.READY, "the cluster manages itself")
         if env.management_kubeconfig.exists() and env.management.is_up():
             return Seen(State.READY)
-        if env.spec.management.mode == "kubeconfig":
+        cluster = bootstrap.of(env)
+        if cluster is None:
             return Seen(
                 State.BROKEN,
                 f"the Kubernetes of {env.management_kubeconfig} does not answer",
                 hint="`management.kubeconfig` names the cluster that runs Cluster API; is it up?",
             )
-        name = env.spec.names.kind_cluster
-        if env.programs.kind_is_running(name):
-            return Seen(State.WORKING, "kind is at it")
-        if name not in env.programs.kind_clusters():
-            return Seen(State.MISSING, change=f"create kind cluster {name}")
-        if env.programs.kind_was_killed(name):
-            return Seen(State.MISSING, "a kind that was killed left it half made", f"make kind cluster {name} anew")
-        if not env.management_kubeconfig.exists():
-            return Seen(State.MISSING, change=f"write the kubeconfig of kind cluster {name}")
-        return Seen(State.MISSING, "its API does not answer", change=f"start kind cluster {name}")
+        return cluster.probe()
 
     def act(self, env: Env, seen: Seen) -> None:
         """Create it, start it, or write its kubeconfig."""
-        name = env.spec.names.kind_cluster
-        if seen.change.startswith("make"):
-            env.programs.kind_delete(name, env.management_kubeconfig)
-        if seen.change.startswith(("create", "make")):
-            env.programs.kind_create(name, _node_image(env), env.management_kubeconfig)
-        elif seen.change.startswith("write"):
-            env.programs.kind_kubeconfig(name, env.management_kubeconfig)
-        else:
-            env.programs.kind_start(name)
+        cluster = bootstrap.of(env)
+        if cluster is not None:
+            cluster.act(seen)
 
 
 class ProvidersInstalled(Step[Env]):
@@ -65,6 +51,8 @@ class ProvidersInstalled(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Compare clusterctl's inventory and the Deployments with the pinned versions."""
+        if self._is_local(env):
+            return local_providers.probe(env)
         if not self.is_up(env):
             return Seen(State.BLOCKED, "needs `kind-create` first")
         kube = self.api(env)
@@ -84,11 +72,16 @@ class ProvidersInstalled(Step[Env]):
 
     def act(self, env: Env, seen: Seen) -> None:
         """Run `clusterctl init` with every version given."""
+        if self._is_local(env):
+            local_providers.act(env)
+            return
         config = clusterctl.config(env.site.components)
         env.programs.clusterctl_init(*self.target(env), config, clusterctl.init_arguments(), self.timeout)
 
     def explain(self, env: Env) -> list[str]:
         """Return the last events of the providers' namespaces."""
+        if self._is_local(env):
+            return local_providers.explain(env)
         return [line for each in versions.PROVIDERS for line in self.api(env).events(each.namespace)[-3:]]
 
     def api(self, env: Env) -> Kube:
@@ -105,18 +98,9 @@ class ProvidersInstalled(Step[Env]):
             return env.kubeconfig, None
         return env.management_kubeconfig, env.spec.management.context
 
+    def _is_local(self, env: Env) -> bool:
+        return env.spec.management.mode == bootstrap.LOCAL and self.target(env)[0] != env.kubeconfig
+
     def _deployments(self, kube: Kube) -> list[dict[str, Any]]:
         found = [kube.find("apps/v1", "Deployment", each.deployment, each.namespace) for each in versions.PROVIDERS]
         return [each for each in found if each is not None]
-
-
-def _node_image(env: Env) -> str:
-    """Return the node image that belongs to the kind release found."""
-    kind = env.programs.find("kind")
-    image = versions.node_image(kind.version)
-    if image is None:
-        raise SetupError(
-            f"kind {kind.version} has no node image that Cluster API {versions.COMPONENTS['cluster-api'].version} fits",
-            hint="`tallship tools` shows which releases of kind do",
-        )
-    return image

@@ -10,7 +10,7 @@ from tallship.adapters.kube import Kube
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.manifests import conditions, pivot
-from tallship.ops import exports
+from tallship.ops import bootstrap, exports
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HETZNER_CLUSTER, MACHINE
 from tallship.ops.management import ProvidersInstalled
 from tallship.ops.sides import MOVED, inside, moved_objects, outside
@@ -65,6 +65,9 @@ class PivotAllowed(Step[Env]):
             kube.list(*MACHINE, "default"),
             kube.find("v1", "Secret", HETZNER_SECRET, "default"),
         )
+        providers = ProvidersInstalled().probe(env)
+        if providers.state is not State.READY:
+            why.append(providers.detail or f"the management cluster does not have what it moves to: {providers.change}")
         if not pivot.room(env.workload.list("v1", "Node")):
             why.append("no node takes new Pods")
         return Seen(State.WORKING, "; ".join(why)) if why else Seen(State.READY)
@@ -200,27 +203,28 @@ class BootstrapDeleted(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Look whether it is there, and whether anybody still needs it."""
-        if env.spec.management.mode != "kind":
+        cluster = bootstrap.of(env)
+        if cluster is None:
             return Seen(State.READY, "the management cluster is your own: it stays")
-        name = env.spec.names.kind_cluster
-        if name not in env.programs.kind_clusters():
-            return Seen(State.READY, f"there is no kind cluster {name}")
+        if not cluster.exists():
+            return Seen(State.READY, f"there is no {cluster.title.removeprefix('the ')}")
         if self.is_given_up:
-            return Seen(State.MISSING, change=f"delete kind cluster {name}")
+            return Seen(State.MISSING, change=f"delete {cluster.title}")
         if env.management_kubeconfig.exists() and env.management.is_up():
             owned = [each["metadata"]["name"] for each in env.management.list(*CLUSTER)]
             if owned:
-                why = f"kind cluster {name} still manages {', '.join(owned)}"
+                why = f"{cluster.title} still manages {', '.join(owned)}"
                 return Seen(State.BROKEN, why, hint="`tallship pivot` moves it into the cluster first")
         elif not env.manages_itself:
-            why = f"kind cluster {name} does not answer: nobody knows what it manages"
+            why = f"{cluster.title} does not answer: nobody knows what it manages"
             return Seen(State.BROKEN, why, hint="`tallship up --only kind-create` starts it")
-        return Seen(State.MISSING, change=f"delete kind cluster {name}")
+        return Seen(State.MISSING, change=f"delete {cluster.title}")
 
     def act(self, env: Env, seen: Seen) -> None:
         """Delete it, and its kubeconfig."""
-        env.programs.kind_delete(env.spec.names.kind_cluster, env.management_kubeconfig)
-        env.management_kubeconfig.unlink(missing_ok=True)
+        cluster = bootstrap.of(env)
+        if cluster is not None:
+            cluster.delete()
 
 
 def note_move(env: Env, kube: Kube) -> None:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from tallship import versions
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
-from tallship.errors import ApiError, ManyErrors, SetupError, StepFailed, TallshipError
+from tallship.errors import ApiError, ManyErrors, ProgramError, SetupError, StepFailed, TallshipError
+from tallship.localplane import plane
+from tallship.localplane.kubernetes import LOOPBACK
+from tallship.localplane.manager import WEBHOOK_PORT
+from tallship.localplane.processes import is_free
 from tallship.manifests import firewall
+from tallship.ops import bootstrap, local_providers
 from tallship.ops.cluster import has_providers
 from tallship.ops.firewall import problems as firewall_problems
 from tallship.ops.kinds import CLUSTER
 
+NO_DOCKER_HINT = "or, on Linux, `management: local` needs neither kind nor Docker"
 MORE_THAN_ONE_HINT = (
     "`--kubeconfig FILE` names the cluster that holds its state; or choose another name in the cluster file"
 )
@@ -25,7 +31,7 @@ class Preflight(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Raise all findings together, or find nothing."""
-        found = [*programs(env), *token(env)]
+        found = [*programs(env), *container_engine(env), *local_plane(env), *token(env)]
         if not found:
             found = [*server_type(env), *names(env), *firewall_problems(env)]
         if len(found) == 1:
@@ -39,13 +45,51 @@ def programs(env: Env) -> list[TallshipError]:
     """Return an error for each program that is missing or too old."""
     found: list[TallshipError] = []
     for name, wanted in versions.PROGRAMS.items():
-        if name == "kind" and (env.spec.management.mode != "kind" or env.manages_itself):
+        if name == "kind" and not needs_kind(env):
             continue
         program = env.programs.search(name)
         if program is None:
-            found.append(SetupError(f"`{name}` is not installed", hint=wanted.how_to_get))
+            hint = f"{wanted.how_to_get}; {NO_DOCKER_HINT}" if name == "kind" else wanted.how_to_get
+            found.append(SetupError(f"`{name}` is not installed", hint=hint))
         elif problem := wanted.problem(program.version):
             found.append(SetupError(f"`{program.path}`: {problem}", hint=wanted.how_to_get))
+    return found
+
+
+def needs_kind(env: Env) -> bool:
+    """True when a kind cluster is to hold the Cluster API objects."""
+    return env.spec.management.mode == "kind" and not env.manages_itself
+
+
+def container_engine(env: Env) -> list[TallshipError]:
+    """Return an error when kind has nothing to run its cluster in."""
+    if not needs_kind(env) or env.management_kubeconfig.exists() or env.programs.search("kind") is None:
+        return []
+    try:
+        env.programs.kind_clusters()
+    except ProgramError as error:
+        hint = f"start Docker; {NO_DOCKER_HINT}"
+        return [SetupError("kind cannot use a container engine", detail=error.detail, hint=hint)]
+    return []
+
+
+def local_plane(env: Env) -> list[TallshipError]:
+    """Return an error for everything that a local plane lacks on this machine."""
+    if env.spec.management.mode != bootstrap.LOCAL or env.manages_itself:
+        return []
+    try:
+        folder = bootstrap.local_programs(env)
+        plane.check(folder)
+    except SetupError as error:
+        return [error]
+    found: list[TallshipError] = []
+    if missing := local_providers.problems(folder):
+        names = ", ".join(f"`{name}`" for name in missing)
+        hint = "the managers are in the providers' images, the components beside their releases"
+        found.append(SetupError(f"`{folder}` holds no {names}", hint=hint))
+    if plane.find(bootstrap.LocalCluster(env).folder) is None and not is_free(LOOPBACK, WEBHOOK_PORT):
+        hint = "end what listens there (`ss -ltnp` shows it): another local plane, perhaps"
+        found.append(SetupError(f"port {WEBHOOK_PORT} is in use, and CAPH can take no other", hint=hint))
     return found
 
 
@@ -120,6 +164,5 @@ def is_ours(env: Env) -> bool:
     """True when a cluster of ours, reachable or merely stopped, holds the Cluster object."""
     if has_providers(env):
         return env.home.find(*CLUSTER, env.spec.name, "default") is not None
-    if env.spec.management.mode != "kind" or not env.management_kubeconfig.exists():
-        return False
-    return env.spec.names.kind_cluster in env.programs.kind_clusters()
+    cluster = bootstrap.of(env)
+    return cluster is not None and env.management_kubeconfig.exists() and cluster.exists()

@@ -9,6 +9,7 @@ from tallship.adapters.kube import Kube
 from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
 from tallship.manifests import pivot
+from tallship.ops import bootstrap
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
 
 Document = dict[str, Any]
@@ -41,11 +42,12 @@ class Side:
 
 def outside(env: Env) -> Side:
     """Return the management cluster's side; one that was deleted holds nothing. Raises Unreachable."""
-    if env.spec.management.mode == "kind" and not (env.management_kubeconfig.exists() and env.management.is_up()):
-        if env.spec.names.kind_cluster not in env.programs.kind_clusters():
+    cluster = bootstrap.of(env)
+    if cluster is not None and not (env.management_kubeconfig.exists() and env.management.is_up()):
+        if not cluster.exists():
             return Side(None)
         raise Unreachable(
-            f"kind cluster {env.spec.names.kind_cluster} does not answer",
+            f"{cluster.title} does not answer",
             hint="`tallship up --only kind-create` starts it",
         )
     return Side(_find(env.management, env.spec.name))

@@ -63,6 +63,9 @@ load_balancer:
 #   context: management
 #   egress_cidr: 203.0.113.7/32       # from where its controllers reach the servers
 
+# programs:                           # with `management: local`, which needs Linux and no Docker
+#   path: programs                    # the folder that holds them
+
 # addons:                             # Helm charts; `values` win over tallship's own
 #   cilium:
 #     version: 1.18.6

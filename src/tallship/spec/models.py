@@ -232,13 +232,23 @@ class Talos(Section):
 class Management(Section):
     """The Kubernetes that holds the Cluster API objects until `tallship pivot`."""
 
-    mode: Literal["kind", "kubeconfig"] = Field(
-        default="kind", description="a kind cluster on this machine, or a Kubernetes that you have"
+    mode: Literal["kind", "local", "kubeconfig"] = Field(
+        default="kind",
+        description="a kind cluster on this machine, plain processes of this machine, or a Kubernetes that you have",
     )
     kubeconfig: Text | None = Field(default=None, description="with mode `kubeconfig`: the file")
     context: Text | None = Field(default=None, description="with mode `kubeconfig`: the context in it")
     egress_cidr: Source | None = Field(
         default=None, description="the addresses its controllers dial from; default is this machine's own address"
+    )
+
+
+class Programs(Section):
+    """Where the programs of `management: local` come from."""
+
+    path: Text | None = Field(
+        default=None,
+        description="a folder with etcd, kube-apiserver, kube-controller-manager, and the providers' managers",
     )
 
 
@@ -368,6 +378,7 @@ class Spec(Section):
         Management,
         BeforeValidator(_management),
     ] = Field(default_factory=Management, description="where Cluster API runs")
+    programs: Programs = Field(default_factory=Programs, description="the programs of `management: local`")
     addons: Addons = Field(default_factory=Addons, description="what is installed into the cluster")
     oidc: Oidc | None = Field(default=None, description="log in through an OpenID Connect issuer; off unless given")
     extra_manifests: tuple[Annotated[StrictStr, AfterValidator(_secure_address)], ...] = Field(

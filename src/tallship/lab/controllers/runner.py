@@ -26,12 +26,23 @@ FIRST_RESTART, LONGEST_RESTART = 10.0, 300.0
 Connect = Callable[[str], KubeClient]
 """Returns a client for one Kubernetes API, with this user agent and a manager's rights."""
 
-_AGENTS = {
+AGENTS = {
     "capi": core.USER_AGENT,
     "caph": caph.USER_AGENT,
     "cabpt": cabpt.USER_AGENT,
     "cacppt": cacppt.USER_AGENT,
 }
+
+
+def build(name: str, client: KubeClient, clock: LabClock, hetzner: Hetzner, source: str = "") -> ProviderProcess:
+    """Return a provider's stand-in; `source` is the address that it calls Talos from."""
+    if name == "capi":
+        return core.build(client, clock)
+    if name == "caph":
+        return caph.build(client, clock, hetzner)
+    if name == "cabpt":
+        return cabpt.build(client, clock)
+    return cacppt.build(client, clock, source)
 
 
 class Runner:
@@ -119,9 +130,9 @@ class Site:
                 self._tasks[name].cancel()
 
     async def _keep(self, name: str, client: KubeClient) -> None:
-        own = self._connect(_AGENTS[name])
+        own = self._connect(AGENTS[name])
         try:
-            await self._build(name, own).run()
+            await build(name, own, self._clock, self._hetzner, self._source).run()
         except* ProviderCrashed as crash:
             reason = _first(crash)
             log.info("%s crashed: %s", name, reason)
@@ -130,15 +141,6 @@ class Site:
             await own.close()
             self._tasks.pop(name, None)
             self._changed.set()
-
-    def _build(self, name: str, client: KubeClient) -> ProviderProcess:
-        if name == "capi":
-            return core.build(client, self._clock)
-        if name == "caph":
-            return caph.build(client, self._clock, self._hetzner)
-        if name == "cabpt":
-            return cabpt.build(client, self._clock)
-        return cacppt.build(client, self._clock, self._source)
 
     async def _crash(self, name: str, client: KubeClient, text: str) -> None:
         """Show the crash where kubelet shows it; where there is no Pod, wait as kubelet would."""
