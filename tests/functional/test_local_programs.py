@@ -15,15 +15,15 @@ from release_world import Answer, Member, Releases, left_in, packed, releases, s
 from tallship.errors import ApiError, Interrupted, SetupError
 from tallship.ops import local_programs
 from tallship.ops.local_programs import Outside, ensure, missing
-from tallship.versions import ImageFile, LocalProgram, Release
+from tallship.versions import ImageFile, LocalFile, Release
 
-API = LocalProgram(
+API = LocalFile(
     "kube-apiserver", "v1.2.3", Release("https://dl.k8s.io/{arch}/kube-apiserver", "https://dl.k8s.io/{arch}/sum")
 )
-ETCD = LocalProgram(
+ETCD = LocalFile(
     "etcd", "v3.4.5", Release("https://dl.k8s.io/etcd-{arch}.tar.gz", "https://dl.k8s.io/SUMS", "etcd-{arch}/etcd")
 )
-CAPH = LocalProgram("caph", "v1.0.7", ImageFile("ghcr.io/syself/caph:v1.0.7", "/manager"))
+CAPH = LocalFile("caph", "v1.0.7", ImageFile("ghcr.io/syself/caph:v1.0.7", "/manager"))
 ALL = (ETCD, API, CAPH)
 BODIES = {"etcd": b"etcd" * 2**19, "kube-apiserver": b"api" * 2**20, "caph": b"caph" * 2**19}
 ARCHIVE = packed(Member("etcd-amd64/etcd", BODIES["etcd"]))
@@ -32,10 +32,10 @@ import sys, threading
 from pathlib import Path
 from tallship.env import SystemClock
 from tallship.ops.local_programs import Outside, ensure
-from tallship.versions import LocalProgram, Release
+from tallship.versions import LocalFile, Release
 source = Release("https://dl.k8s.io/{arch}/kube-apiserver", "https://dl.k8s.io/{arch}/sum")
 outside = Outside(SystemClock(), threading.Event(), {"dl.k8s.io": sys.argv[2]}, Path(sys.argv[3]))
-ensure(Path(sys.argv[1]), [LocalProgram("kube-apiserver", "v1.2.3", source)], None, lambda _: None, outside)
+ensure(Path(sys.argv[1]), [LocalFile("kube-apiserver", "v1.2.3", source)], None, lambda _: None, outside)
 """
 
 
@@ -51,7 +51,7 @@ class Machine:
         world.main.put("/SUMS", Answer(f"{sha256(ARCHIVE)}  etcd-amd64.tar.gz".encode()))
         world.publish("syself/caph:v1.0.7", packed(Member("manager", BODIES["caph"])))
 
-    def ensure(self, sources: Sequence[LocalProgram] = ALL) -> Path:
+    def ensure(self, sources: Sequence[LocalFile] = ALL) -> Path:
         outside = Outside(self.world.clock, self.world.stop, self.world.mirrors, self.world.ca_file)
         return ensure(self.cache, sources, None, self.told.append, outside)
 
@@ -108,7 +108,7 @@ def test_progress_is_told_in_megabytes_of_each_program(machine: Machine) -> None
 def test_another_version_is_another_folder_and_loads_only_what_changed(machine: Machine) -> None:
     first = machine.ensure()
     machine.world.main.asked.clear()
-    newer = LocalProgram("etcd", "v3.4.6", ETCD.source)
+    newer = LocalFile("etcd", "v3.4.6", ETCD.source)
     second = machine.ensure((newer, API, CAPH))
     assert first != second
     assert machine.whole(first) == machine.whole(second) == BODIES
@@ -138,6 +138,16 @@ def test_machine_that_cannot_run_them_is_told_so(
         with pytest.raises(SetupError, match=f"{system} on {kind}") as caught:
             act()
         assert "kind" in caught.value.hint
+
+
+def test_document_without_checksum_arrives_and_is_no_program(machine: Machine) -> None:
+    source = Release("https://dl.k8s.io/core-components.yaml", "")
+    machine.world.main.put("/core-components.yaml", Answer(b"kind: List\n"))
+    wanted = LocalFile("core-components.yaml", "v1.10.10", source, is_program=False)
+    file = machine.ensure([wanted]) / wanted.name
+    assert file.read_bytes() == b"kind: List\n"
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert missing(machine.cache, [wanted], None) == []
 
 
 # --- what goes wrong

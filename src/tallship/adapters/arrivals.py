@@ -1,4 +1,4 @@
-"""Programs that arrive: put together in a private folder beside their place, and named when they are whole."""
+"""Files that arrive: put together in a private folder beside their place, and named when they are whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tallship.adapters.https import writing
 
-PROGRAM = 0o755
+PROGRAM, DOCUMENT = 0o755, 0o644
 
 
 @contextmanager
@@ -27,10 +27,10 @@ def workroom(to: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def place(fresh: Path, to: Path) -> None:
-    """Give a whole file of the workroom its name, mode 0755. Raises SetupError."""
+def place(fresh: Path, to: Path, mode: int) -> None:
+    """Give a whole file of the workroom its name and mode. Raises SetupError."""
     with writing(to):
-        fresh.chmod(PROGRAM)
+        fresh.chmod(mode)
         _sync(fresh)
         fresh.replace(to)
         _sync(to.parent)

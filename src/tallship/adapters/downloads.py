@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tallship.adapters import layers
-from tallship.adapters.arrivals import place, workroom
+from tallship.adapters.arrivals import PROGRAM, place, workroom
 from tallship.adapters.https import Https, Mirrors, Progress, Refused
 from tallship.errors import ApiError
 
@@ -28,22 +28,23 @@ class Downloads:
         self._https = https
         self._mirrors = Mirrors(mirrors or {})
 
-    def fetch(self, url: str, checksums: str, to: Path, tell: Progress, member: str = "") -> None:
-        """Write the file at `url` to `to`, mode 0755; or, where it is a tar archive, the one file `member` of it.
+    def fetch(self, url: str, checksums: str, to: Path, tell: Progress, member: str = "", mode: int = PROGRAM) -> None:
+        """Write the file at `url` to `to`; or, where it is a tar archive, the one file `member` of it.
 
-        `checksums` is the URL of its sha256, alone or in a list with names. `to` gets its name when everything was
+        `checksums` is the URL of its sha256, alone or in a list with names; empty where its publisher gives none:
+        then HTTPS and the announced length are all that vouches for it. `to` gets its name when everything was
         verified and is on the disk. Raises ApiError, Unreachable, SetupError when `to` cannot be written, Interrupted.
         """
         try:
-            wanted = self._checksum(checksums, url.rsplit("/", 1)[-1])
+            wanted = self._checksum(checksums, url.rsplit("/", 1)[-1]) if checksums else ""
             with workroom(to) as room:
                 got = self._https.load(self._mirrors.url(url), room / "download", FILE_LIMIT, tell)
-                if got.sha256 != wanted:
+                if checksums and got.sha256 != wanted:
                     detail = f"wanted sha256 {wanted}, came {got.sha256}, {got.size} bytes"
                     raise ApiError(f"{url} has another checksum than its publisher says", detail=detail, hint=_ODD)
                 if member:
                     layers.extract(member, [lambda: room / "download"], room / "file", url)
-                place(room / ("file" if member else "download"), to)
+                place(room / ("file" if member else "download"), to, mode)
         except Refused as refusal:
             raise refusal.as_error(f"the release server refused {refusal.url}", _HINT) from refusal
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from tallship import __version__
@@ -60,6 +60,17 @@ class Redirects(urllib.request.HTTPRedirectHandler):
             if (here.scheme, here.netloc) != (there.scheme, there.netloc):
                 following.remove_header("Authorization")
         return following
+
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
+    ) -> Any:
+        """Return the answer that the redirect leads to, or None when it leads to what is no URL."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:
+            return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def opener(ca_file: Path | None) -> urllib.request.OpenerDirector:
@@ -124,9 +135,13 @@ class Refused(Exception):
         """Return it in words: `what` names who refused, and what."""
         said, may_pass = f"{what}: {self.status}", self.status in PASSING
         if 300 <= self.status < 400:
-            said, hint = f"{what}: it leads out of HTTPS, or in a circle", "a mirror must answer over HTTPS itself"
+            said, hint = (
+                f"{what}: it leads to no HTTPS address, or in a circle",
+                "a mirror must answer over HTTPS itself",
+            )
         elif may_pass:
-            hint = "run the same command again in a few minutes"
+            asked = self.headers.get("retry-after", "")
+            hint = f"run the same command again in {f'{asked} s' if asked.isdigit() else 'a few minutes'}"
         detail = f"{self.url}\n{self.body}".strip()
         return ApiError(said, code=str(self.status), detail=detail, hint=hint, may_pass=may_pass)
 
@@ -180,7 +195,7 @@ class Https:
             tell(size, expected)
             self._heed_stop()
             if self._clock.now() - began > LOAD_SECONDS:
-                said = f"{_bare(url)} is too slow: {size} bytes in {LOAD_SECONDS:.0f} s"
+                said = f"{url} is too slow: {size} bytes in {LOAD_SECONDS:.0f} s"
                 raise ApiError(said, hint="run the same command again where the network is faster, or name a mirror")
         _refuse_shorter(url, size, expected)
         return Loaded(size, digest.hexdigest())
@@ -189,7 +204,7 @@ class Https:
     def _open(self, url: str, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
         request = urllib.request.Request(url, headers={"User-Agent": USER_AGENT, **headers})  # noqa: S310 - checked below
         if request.type != "https":
-            raise ApiError(f"{_bare(url)} is not an HTTPS address", hint="a mirror must answer over HTTPS itself")
+            raise ApiError(f"{url} is not an HTTPS address", hint="a mirror must answer over HTTPS itself")
         with _speaking(url):
             try:
                 opened: AbstractContextManager[http.client.HTTPResponse] = self._opener.open(
@@ -198,10 +213,10 @@ class Https:
             except urllib.error.HTTPError as error:
                 with error:
                     body = error.read(500).decode(errors="replace")
-                raise Refused(_bare(url), error.code, _lower(error.headers), body) from None
+                raise Refused(url, error.code, _lower(error.headers), body) from None
         with opened as answer:
             if answer.status != http.HTTPStatus.OK:
-                raise Refused(_bare(url), answer.status, _lower(answer.headers), "")
+                raise Refused(url, answer.status, _lower(answer.headers), "")
             yield answer
 
     def _again(self, once: Callable[[], T]) -> T:
@@ -228,9 +243,8 @@ class Https:
 
     def _heed_stop(self) -> None:
         if self._is_stopped():
-            raise Interrupted(
-                "stopped while files were fetched", hint="run the same command again: it goes on from here"
-            )
+            hint = "run the same command again: it goes on from here"
+            raise Interrupted("stopped while files were fetched", hint=hint)
 
 
 @contextmanager
@@ -252,23 +266,23 @@ def _speaking(url: str) -> Iterator[None]:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise ApiError(
-                f"the certificate of {_bare(url)} is not accepted",
+                f"the certificate of {url} is not accepted",
                 detail=str(reason),
                 hint="does a proxy open its TLS? SSL_CERT_FILE names an authority to trust",
             ) from error
         said = str(reason) or type(reason).__name__
-        raise Unreachable(f"no answer from {_bare(url)}: {said}", hint="is the network up?") from error
+        raise Unreachable(f"no answer from {url}: {said}", hint="is the network up?") from error
 
 
 def _refuse_larger(url: str, size: int, limit: int) -> None:
     if size > limit:
         hint = "is it, or its mirror, what it should be?"
-        raise ApiError(f"{_bare(url)} is larger than the {limit} bytes that it may have", hint=hint)
+        raise ApiError(f"{url} is larger than the {limit} bytes that it may have", hint=hint)
 
 
 def _refuse_shorter(url: str, size: int, expected: int) -> None:
     if size < expected:
-        raise Unreachable(f"{_bare(url)} broke off after {size} of {expected} bytes", hint="is the network steady?")
+        raise Unreachable(f"{url} broke off after {size} of {expected} bytes", hint="is the network steady?")
 
 
 def _wanted_wait(refusal: Refused, pause: float) -> float:
@@ -284,8 +298,3 @@ def _length(answer: http.client.HTTPResponse) -> int:
 
 def _lower(headers: object) -> dict[str, str]:
     return {key.lower(): value for key, value in cast("http.client.HTTPMessage", headers).items()}
-
-
-def _bare(url: str) -> str:
-    """Return a URL without its query, which may hold a signature."""
-    return url.partition("?")[0]

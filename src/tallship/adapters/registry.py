@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from tallship.adapters import layers
-from tallship.adapters.arrivals import place, workroom
+from tallship.adapters.arrivals import PROGRAM, place, workroom
 from tallship.adapters.https import Https, Mirrors, Progress, Refused
 from tallship.errors import ApiError
 
@@ -90,7 +90,7 @@ class Registry:
             with workroom(to) as room:
                 load = _Layers(repository, found, room, tell)
                 layers.extract(path, load.from_the_top(), room / "file", image)
-                place(room / "file", to)
+                place(room / "file", to, PROGRAM)
         except Refused as refusal:
             raise refusal.as_error(f"the registry refused {image}", _HINT) from refusal
 

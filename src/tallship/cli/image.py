@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from tallship.cli.options import DEFAULT, Options
 from tallship.errors import SetupError
 from tallship.report.answer import current
-from tallship.spec.models import Architecture
+from tallship.spec.values import Architecture
 
 if TYPE_CHECKING:
     from tallship.engine import Flow

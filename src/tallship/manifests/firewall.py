@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tallship.spec import Spec
-from tallship.spec.models import PRIVATE_NETWORKS
+from tallship.spec.values import PRIVATE_NETWORKS
 
 Rule = dict[str, Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 from tallship.manifests.addons import values
 from tallship.manifests.firewall import API_PORT, TALOS_PORT
 from tallship.spec import Spec
-from tallship.spec.models import PRIVATE_NETWORKS
+from tallship.spec.values import PRIVATE_NETWORKS
 
 Document = dict[str, Any]
 

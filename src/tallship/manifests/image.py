@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import yaml
 
 from tallship.spec import Spec
-from tallship.spec.models import Architecture
+from tallship.spec.values import Architecture
 
 FACTORY = "https://factory.talos.dev"
 

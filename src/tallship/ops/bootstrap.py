@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from tallship.errors import SetupError
 from tallship.localplane import plane
 from tallship.localplane.child import State as Running
 from tallship.localplane.plane import LocalPlane, Settings
+from tallship.ops import local_programs
+from tallship.ops.local_programs import Outside
 
 LOCAL = "local"
+LOCAL_FILES = (*versions.LOCAL_PROGRAMS, *versions.LOCAL_COMPONENTS)
 PLANE = "plane"
 """The folder of the local plane, in the cluster's own."""
 
@@ -34,8 +38,8 @@ class Bootstrap(Protocol):
     def probe(self) -> Seen:
         """Return what is to do until its API answers, when it does not."""
 
-    def act(self, seen: Seen) -> None:
-        """Create it, start it, or write its kubeconfig."""
+    def act(self, seen: Seen, tell: Callable[[str], None]) -> None:
+        """Create it, start it, or write its kubeconfig; `tell` hears how far that is."""
 
     def delete(self) -> None:
         """Delete it with everything in it; its kubeconfig goes too."""
@@ -76,7 +80,7 @@ class KindCluster:
             return Seen(State.MISSING, change=f"write the kubeconfig of {self.title}")
         return Seen(State.MISSING, "its API does not answer", change=f"start {self.title}")
 
-    def act(self, seen: Seen) -> None:
+    def act(self, seen: Seen, tell: Callable[[str], None]) -> None:
         """Create it, start it, or write its kubeconfig."""
         env = self.env
         if seen.change.startswith("make"):
@@ -126,14 +130,15 @@ class LocalCluster:
         """Return what is to do until its API answers, when it does not."""
         found = self.find()
         if found is None:
-            verb = "start" if self.exists() else "create"
-            return Seen(State.MISSING, change=f"{verb} {self.title}")
+            change = f"{'start' if self.exists() else 'create'} {self.title}"
+            absent = missing_programs(self.env)
+            return Seen(State.MISSING, change=f"{change}, with {', '.join(absent)} fetched" if absent else change)
         down = [name for name, each in found.programs().items() if each.state is not Running.READY]
         return Seen(State.MISSING, f"{', '.join(down) or 'its API'} does not answer", f"start {self.title}")
 
-    def act(self, seen: Seen) -> None:
-        """Start it, or wait until its programs run again; its data stay."""
-        found = plane.start(self.folder, Settings(local_programs(self.env)))
+    def act(self, seen: Seen, tell: Callable[[str], None]) -> None:
+        """Fetch what is missing, and start it, or wait until its programs run again; its data stay."""
+        found = plane.start(self.folder, Settings(ensure_programs(self.env, tell)))
         self.env.management_kubeconfig.unlink(missing_ok=True)
         self.env.management_kubeconfig.symlink_to(found.kubeconfig)
 
@@ -144,16 +149,34 @@ class LocalCluster:
         self.env.management_kubeconfig.unlink(missing_ok=True)
 
 
-def local_programs(env: Env) -> Path:
-    """Return the folder that holds the programs of the local plane. Raises SetupError when none is named."""
+def given_programs(env: Env) -> Path | None:
+    """Return the folder of programs and components that somebody put together; None when they are fetched.
+
+    Raises SetupError in a lab that has no real programs.
+    """
     if env.site.local_programs is not None:
         return env.site.local_programs
     if env.site.is_lab:
         hint = "`tallship lab up --fresh --kubernetes real --programs DIR`, or rehearse with `management: kind`"
         raise SetupError("`management: local` needs a lab of real API servers", hint=hint)
-    if env.spec.programs.path is not None:
-        return env.base / Path(env.spec.programs.path).expanduser()
-    raise SetupError("`management: local` needs its programs", hint="`programs.path` names the folder that holds them")
+    given = env.spec.programs.path
+    return None if given is None else env.base / Path(given).expanduser()
+
+
+def cache_folder() -> Path:
+    """Return where fetched programs are kept, for every cluster of this user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tallship" / "programs"
+
+
+def missing_programs(env: Env) -> list[str]:
+    """Return what has to be fetched. Raises SetupError when this machine, or a given folder, cannot serve."""
+    return local_programs.missing(cache_folder(), LOCAL_FILES, given_programs(env))
+
+
+def ensure_programs(env: Env, tell: Callable[[str], None]) -> Path:
+    """Return the folder that holds every file, fetching what is not there; `tell` hears how far that is."""
+    outside = Outside(env.clock, env.stop, env.spec.programs.mirrors)
+    return local_programs.ensure(cache_folder(), LOCAL_FILES, given_programs(env), tell, outside)
 
 
 def _node_image(env: Env) -> str:

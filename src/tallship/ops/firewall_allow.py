@@ -11,7 +11,7 @@ from tallship.errors import SetupError, StepFailed
 from tallship.manifests import firewall
 from tallship.manifests.firewall import Allowed
 from tallship.ops.firewall import egress, put, refusal
-from tallship.spec.models import is_vast
+from tallship.spec.values import is_vast
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 LONGEST = timedelta(days=30)

@@ -12,7 +12,7 @@ from tallship.manifests import image
 from tallship.ops.image_build import SNAPSHOT_TIMEOUT, build, give_name
 from tallship.ops.image_builder import age, candidates, clean_up, left_behind, others_builder
 from tallship.spec import Spec
-from tallship.spec.models import Architecture
+from tallship.spec.values import Architecture
 
 NAME_IT, CLEAN_UP = "give the snapshot of a killed build its name", "delete what a killed build left behind"
 

@@ -1,7 +1,7 @@
-"""The programs of a local management cluster are on this machine: given by the user, or fetched once and kept.
+"""The files of a local management cluster are on this machine: given by the user, or fetched once and kept.
 
-A fetched program gets its name only after it was held against what its publisher says of it. So one that has its name
-is trusted, and not verified again.
+A fetched file gets its name only after it was held against what its publisher says of it. So one that has its name is
+trusted, and not verified again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from tallship.engine import Clock
 from tallship.errors import Interrupted, SetupError
 from tallship.ops.files import make_private_folder, unwritable
-from tallship.versions import ImageFile, LocalProgram
+from tallship.versions import ImageFile, LocalFile
 
 if TYPE_CHECKING:
     from tallship.adapters.https import Progress
@@ -45,7 +45,7 @@ class Outside:
     """A further authority to trust; then no proxy is used."""
 
 
-def missing(cache: Path, sources: Sequence[LocalProgram], path: Path | None) -> list[str]:
+def missing(cache: Path, sources: Sequence[LocalFile], path: Path | None) -> list[str]:
     """Return what `ensure` would fetch, each as `etcd v3.5.21`; nothing when there is a folder of the user's own.
 
     Raises SetupError when this machine can run none of them, or when the user's own folder lacks one.
@@ -54,17 +54,17 @@ def missing(cache: Path, sources: Sequence[LocalProgram], path: Path | None) -> 
         _check_given(path, sources)
         return []
     architecture = _architecture()
-    return [f"{each.name} {each.version}" for each in sources if not _is_program(_place(cache, each, architecture))]
+    return [f"{each.name} {each.version}" for each in sources if not _is_there(_place(cache, each, architecture), each)]
 
 
 def ensure(
     cache: Path,
-    sources: Sequence[LocalProgram],
+    sources: Sequence[LocalFile],
     path: Path | None,
     tell: Callable[[str], None],
     outside: Outside,
 ) -> Path:
-    """Return a folder that holds all programs by their names; what is not in `cache` is fetched, side by side.
+    """Return a folder that holds all files by their names; what is not in `cache` is fetched, side by side.
 
     With `path`, a folder of the user's own, nothing is fetched: that folder is returned. The folder's name differs for
     every other set of versions. Runs may do this at the same time; one that is killed leaves nothing half. `tell` hears
@@ -75,7 +75,7 @@ def ensure(
         return path
     architecture = _architecture()
     make_private_folder(cache)
-    absent = [each for each in sources if not _is_program(_place(cache, each, architecture))]
+    absent = [each for each in sources if not _is_there(_place(cache, each, architecture), each)]
     if absent:
         _Fetch(cache, architecture, outside, tell).all(absent)
     try:
@@ -99,9 +99,9 @@ class _Fetch:
         self._registry = Registry(https, outside.mirrors)
         self._downloads = Downloads(https, outside.mirrors)
 
-    def all(self, programs: Sequence[LocalProgram]) -> None:
+    def all(self, programs: Sequence[LocalFile]) -> None:
         """Fetch them. Raises the first error that is more than a stop."""
-        waiting: queue.SimpleQueue[LocalProgram] = queue.SimpleQueue()
+        waiting: queue.SimpleQueue[LocalFile] = queue.SimpleQueue()
         for each in programs:
             waiting.put(each)
 
@@ -118,25 +118,28 @@ class _Fetch:
         if self._errors:
             raise min(self._errors, key=lambda each: isinstance(each, Interrupted))
 
-    def _one(self, program: LocalProgram) -> None:
+    def _one(self, program: LocalFile) -> None:
         from tallship.adapters.arrivals import sweep
 
         place = _place(self._cache, program, self._architecture)
         make_private_folder(place.parent)
         with self._alone(place):
-            if _is_program(place):  # another run was faster
+            if _is_there(place, program):  # another run was faster
                 return
             sweep(place)
             self._load(program, place, lambda here, whole: self._told.progress(program.name, here, whole))
         self._told.done(program.name)
 
-    def _load(self, program: LocalProgram, place: Path, tell: Progress) -> None:
+    def _load(self, program: LocalFile, place: Path, tell: Progress) -> None:
+        from tallship.adapters.arrivals import DOCUMENT, PROGRAM
+
         if isinstance(program.source, ImageFile):
             source = program.source
             self._registry.fetch(source.image, source.path, f"linux/{self._architecture}", place, tell)
         else:
             release = program.source.of(self._architecture)
-            self._downloads.fetch(release.url, release.checksums, place, tell, release.member)
+            mode = PROGRAM if program.is_program else DOCUMENT
+            self._downloads.fetch(release.url, release.checksums, place, tell, release.member, mode)
 
     @contextmanager
     def _alone(self, place: Path) -> Iterator[None]:
@@ -195,32 +198,32 @@ def _architecture() -> str:
     return found
 
 
-def _check_given(path: Path, sources: Sequence[LocalProgram]) -> None:
-    """Raise SetupError when a folder lacks a program, naming each."""
+def _check_given(path: Path, sources: Sequence[LocalFile]) -> None:
+    """Raise SetupError when a folder lacks a file, naming each."""
     if not path.is_dir():
         raise SetupError(f"there is no folder `{path}`", hint="`programs.path` names the folder of the programs")
     lacking = [each.name for each in sources if not (path / each.name).is_file()]
-    closed = [each.name for each in sources if each.name not in lacking and not _is_program(path / each.name)]
+    closed = [each.name for each in sources if each.name not in lacking and not _is_there(path / each.name, each)]
     if not (lacking or closed):
         return
     problems = [
         f"{noun}: {', '.join(names)}" for noun, names in (("missing", lacking), ("not executable", closed)) if names
     ]
     versions = ", ".join(f"{each.name} {each.version}" for each in sources if each.name in (*lacking, *closed))
-    hint = f"put there, by these names and with mode 0755: {versions}"
-    raise SetupError(f"`{path}` does not hold every program; {'; '.join(problems)}", hint=hint)
+    hint = f"put there, by these names and programs with mode 0755: {versions}"
+    raise SetupError(f"`{path}` does not hold every file; {'; '.join(problems)}", hint=hint)
 
 
-def _is_program(file: Path) -> bool:
-    return file.is_file() and os.access(file, os.X_OK)
+def _is_there(file: Path, wanted: LocalFile) -> bool:
+    return file.is_file() and (not wanted.is_program or os.access(file, os.X_OK))
 
 
-def _place(cache: Path, program: LocalProgram, architecture: str) -> Path:
+def _place(cache: Path, program: LocalFile, architecture: str) -> Path:
     return cache / f"{program.name}-{program.version}-linux-{architecture}" / program.name
 
 
-def _linked(cache: Path, sources: Sequence[LocalProgram], architecture: str) -> Path:
-    """Return a folder with a link to each program. Raises OSError."""
+def _linked(cache: Path, sources: Sequence[LocalFile], architecture: str) -> Path:
+    """Return a folder with a link to each file. Raises OSError."""
     text = "\n".join(f"{each.name} {each.version}" for each in sources)
     folder = cache / f"set-{hashlib.sha256(text.encode()).hexdigest()[:12]}-linux-{architecture}"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from tallship.env import Env
 from tallship.errors import SetupError
 from tallship.localplane import components, manager
 from tallship.localplane.child import State as Running
+from tallship.localplane.kubernetes import LOOPBACK
 from tallship.localplane.plane import LocalPlane
-from tallship.ops.bootstrap import LocalCluster, local_programs
+from tallship.ops.bootstrap import LocalCluster, ensure_programs
 from tallship.ops.files import put_private
 from tallship.versions import Provider
 
@@ -44,24 +46,19 @@ def probe(env: Env) -> Seen:
     return Seen(State.READY)
 
 
-def act(env: Env) -> None:
-    """Apply each provider's definitions and webhooks, and start its manager."""
-    cluster, programs = LocalCluster(env), local_programs(env)
+def act(env: Env, tell: Callable[[str], None]) -> None:
+    """Apply each provider's definitions and webhooks, and start its manager; `tell` hears how far that is."""
+    cluster, programs = LocalCluster(env), ensure_programs(env, tell)
     found = cluster.find()
     if found is None:
         raise SetupError("the local plane does not run", hint="`tallship up --only kind-create` starts it")
     known = _installed(cluster)
     for provider in versions.PROVIDERS:
         if _differs(provider, known, found):
+            tell(f"install {provider.inventory} {provider.version}")
             _install(env.management, found, provider, programs)
             known[provider.component] = provider.version
             put_private(cluster.folder / INSTALLED, json.dumps(known, indent=1))
-
-
-def problems(folder: Path) -> list[str]:
-    """Return what is missing of the providers in a folder of programs."""
-    wanted = [name for each in versions.PROVIDERS for name in (each.component, each.file)]
-    return [name for name in wanted if not (folder / name).is_file()]
 
 
 def explain(env: Env) -> list[str]:
@@ -74,7 +71,7 @@ def explain(env: Env) -> list[str]:
 def _install(kube: Kube, plane: LocalPlane, provider: Provider, programs: Path) -> None:
     program = programs / provider.component
     flags = manager.known_flags(program)
-    url = f"https://127.0.0.1:{manager.webhook_port(plane, provider.component, flags)}"
+    url = f"https://{LOOPBACK}:{manager.webhook_port(plane, provider.component, flags)}"
     for each in components.for_processes(_documents(programs / provider.file), url, plane.authority):
         kube.apply(each)
     kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": provider.namespace}})

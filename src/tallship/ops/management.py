@@ -39,7 +39,7 @@ class ManagementRunning(Step[Env]):
         """Create it, start it, or write its kubeconfig."""
         cluster = bootstrap.of(env)
         if cluster is not None:
-            cluster.act(seen)
+            cluster.act(seen, lambda text: env.tell(self, text))
 
 
 class ProvidersInstalled(Step[Env]):
@@ -73,7 +73,7 @@ class ProvidersInstalled(Step[Env]):
     def act(self, env: Env, seen: Seen) -> None:
         """Run `clusterctl init` with every version given."""
         if self._is_local(env):
-            local_providers.act(env)
+            local_providers.act(env, lambda text: env.tell(self, text))
             return
         config = clusterctl.config(env.site.components)
         env.programs.clusterctl_init(*self.target(env), config, clusterctl.init_arguments(), self.timeout)

@@ -11,7 +11,7 @@ from tallship.localplane.kubernetes import LOOPBACK
 from tallship.localplane.manager import WEBHOOK_PORT
 from tallship.localplane.processes import is_free
 from tallship.manifests import firewall
-from tallship.ops import bootstrap, local_providers
+from tallship.ops import bootstrap
 from tallship.ops.cluster import has_providers
 from tallship.ops.firewall import problems as firewall_problems
 from tallship.ops.kinds import CLUSTER
@@ -78,19 +78,13 @@ def local_plane(env: Env) -> list[TallshipError]:
     if env.spec.management.mode != bootstrap.LOCAL or env.manages_itself:
         return []
     try:
-        folder = bootstrap.local_programs(env)
-        plane.check(folder)
+        bootstrap.missing_programs(env)
     except SetupError as error:
         return [error]
-    found: list[TallshipError] = []
-    if missing := local_providers.problems(folder):
-        names = ", ".join(f"`{name}`" for name in missing)
-        hint = "the managers are in the providers' images, the components beside their releases"
-        found.append(SetupError(f"`{folder}` holds no {names}", hint=hint))
     if plane.find(bootstrap.LocalCluster(env).folder) is None and not is_free(LOOPBACK, WEBHOOK_PORT):
         hint = "end what listens there (`ss -ltnp` shows it): another local plane, perhaps"
-        found.append(SetupError(f"port {WEBHOOK_PORT} is in use, and CAPH can take no other", hint=hint))
-    return found
+        return [SetupError(f"port {WEBHOOK_PORT} is in use, and CAPH can take no other", hint=hint)]
+    return []
 
 
 def token(env: Env) -> list[TallshipError]:

@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 
 from tallship import versions
-from tallship.spec.models import PRIVATE_NETWORKS, Spec, is_vast
+from tallship.spec.models import Spec
 from tallship.spec.names import SERVER_NAME_LIMIT
+from tallship.spec.values import PRIVATE_NETWORKS, is_vast
 from tallship.versions import Problem
 
 SERVER_TYPES = {

@@ -64,7 +64,9 @@ load_balancer:
 #   egress_cidr: 203.0.113.7/32       # from where its controllers reach the servers
 
 # programs:                           # with `management: local`, which needs Linux and no Docker
-#   path: programs                    # the folder that holds them
+#   path: programs                    # a folder that holds them; else they are fetched
+#   mirrors:                          # where to fetch instead
+#     ghcr.io: https://mirror.example/ghcr
 
 # addons:                             # Helm charts; `values` win over tallship's own
 #   cilium:

@@ -1,7 +1,7 @@
 """The one table of versions: what is known to work together, what is known to be wrong, and where it comes from."""
 
 from tallship.versions.check import Choice, Problem, check, check_management, check_upgrade
-from tallship.versions.local import LOCAL_PROGRAMS, ImageFile, LocalProgram, Release
+from tallship.versions.local import LOCAL_COMPONENTS, LOCAL_PROGRAMS, ImageFile, LocalFile, Release
 from tallship.versions.numbers import Number, dotted, number
 from tallship.versions.sources import (
     CERT_MANAGER,
@@ -30,6 +30,7 @@ __all__ = [
     "CHARTS",
     "CILIUM_KUBERNETES",
     "COMPONENTS",
+    "LOCAL_COMPONENTS",
     "LOCAL_PROGRAMS",
     "MANAGEMENT_KUBERNETES",
     "NODE_IMAGES",
@@ -43,7 +44,7 @@ __all__ = [
     "Component",
     "Defect",
     "ImageFile",
-    "LocalProgram",
+    "LocalFile",
     "Number",
     "Problem",
     "ProgramRange",

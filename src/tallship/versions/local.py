@@ -1,9 +1,10 @@
-"""The programs of a management cluster that runs as plain processes: which, and where their publishers put them."""
+"""What a management cluster of plain processes is made of, and where the publishers put each file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tallship.versions.sources import PROVIDERS, Provider
 from tallship.versions.table import COMPONENTS
 
 ARCHITECTURES = ("amd64", "arm64")
@@ -19,7 +20,7 @@ class Release:
 
     url: str
     checksums: str
-    """The URL of its sha256, alone or in a list with names."""
+    """The URL of its sha256, alone or in a list with names; empty where its publisher gives none."""
     member: str = ""
     """The file that is wanted of it when it is an archive."""
 
@@ -38,31 +39,38 @@ class ImageFile:
 
 
 @dataclass(frozen=True)
-class LocalProgram:
-    """One program by the name of its file."""
+class LocalFile:
+    """One file of a local management cluster."""
 
     name: str
     version: str
     source: Release | ImageFile
+    is_program: bool = True
 
 
-def _etcd() -> LocalProgram:
+def _etcd() -> LocalFile:
     root = f"https://github.com/etcd-io/etcd/releases/download/{ETCD_VERSION}"
     stem = f"etcd-{ETCD_VERSION}-linux-{{arch}}"
-    return LocalProgram("etcd", ETCD_VERSION, Release(f"{root}/{stem}.tar.gz", f"{root}/SHA256SUMS", f"{stem}/etcd"))
+    return LocalFile("etcd", ETCD_VERSION, Release(f"{root}/{stem}.tar.gz", f"{root}/SHA256SUMS", f"{stem}/etcd"))
 
 
-def _kubernetes(name: str) -> LocalProgram:
+def _kubernetes(name: str) -> LocalFile:
     url = f"https://dl.k8s.io/release/{MANAGEMENT_VERSION}/bin/linux/{{arch}}/{name}"
-    return LocalProgram(name, MANAGEMENT_VERSION, Release(url, f"{url}.sha256"))
+    return LocalFile(name, MANAGEMENT_VERSION, Release(url, f"{url}.sha256"))
 
 
-def _manager(component: str, image: str) -> LocalProgram:
+def _manager(component: str, image: str) -> LocalFile:
     version = COMPONENTS[component].version
-    return LocalProgram(component, version, ImageFile(f"{image}:{version}", "/manager"))
+    return LocalFile(component, version, ImageFile(f"{image}:{version}", "/manager"))
 
 
-LOCAL_PROGRAMS: tuple[LocalProgram, ...] = (
+def _components(provider: Provider) -> LocalFile:
+    root = f"https://github.com/{provider.repository}/releases/download/{provider.version}"
+    checksums = f"{root}/sha256sum.txt" if provider.component in ("cabpt", "cacppt") else ""
+    return LocalFile(provider.file, provider.version, Release(f"{root}/{provider.file}", checksums), is_program=False)
+
+
+LOCAL_PROGRAMS: tuple[LocalFile, ...] = (
     _etcd(),
     _kubernetes("kube-apiserver"),
     _kubernetes("kube-controller-manager"),
@@ -72,3 +80,6 @@ LOCAL_PROGRAMS: tuple[LocalProgram, ...] = (
     _manager("cacppt", "ghcr.io/siderolabs/cluster-api-control-plane-talos-controller"),
 )
 """Every program of a local management cluster. The image of a provider is what its own components name."""
+
+LOCAL_COMPONENTS: tuple[LocalFile, ...] = tuple(map(_components, PROVIDERS))
+"""The components of every provider. Cluster API and CAPH publish no checksums of theirs."""

@@ -165,7 +165,13 @@ def test_file_that_always_breaks_off_is_unreachable(someone: Fetching) -> None:
 def test_redirect_out_of_https_is_not_followed(someone: Fetching) -> None:
     someone.release()
     someone.world.main.put(FILE, Answer(b"", 301, {"Location": "http://127.0.0.1:9/file"}))
-    assert "out of HTTPS" in someone.fails().message
+    assert "no HTTPS address" in someone.fails().message
+
+
+def test_redirect_to_what_is_no_url_is_an_error(someone: Fetching) -> None:
+    someone.release()
+    someone.world.main.put(FILE, Answer(b"", 302, {"Location": "https://[oops/"}))
+    assert "no HTTPS address" in someone.fails().message
 
 
 def test_redirects_in_a_circle_end(someone: Fetching) -> None:
