@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 from lab_world import LabWorld
+from ship import Ship
 
 from tallship.adapters.hetzner import Hetzner
-from tallship.engine import State
+from tallship.engine import State, select
 from tallship.env import Env, Site
-from tallship.errors import ManyErrors, TallshipError
+from tallship.errors import ManyErrors, StepFailed, TallshipError
+from tallship.flows import UP
+from tallship.lab.kube import discovery
 from tallship.ops.preflight import Preflight
 from tallship.spec import parse_spec
 
@@ -195,3 +198,25 @@ def test_cluster_of_the_same_name_made_elsewhere_is_left_alone(person: Person) -
     error = only(person.asks(), 1)
     assert "already holds a cluster `k8s`" in error.message
     assert error.detail == "server k8s-control-plane-abcde"
+
+
+@pytest.mark.parametrize(("version", "said"), [("v1.28.3", "does not run on Kubernetes v1.28.3"), ("v1.32.2", "")])
+def test_own_management_cluster_must_be_one_that_cluster_api_runs_on(
+    person: Person, monkeypatch: pytest.MonkeyPatch, version: str, said: str
+) -> None:
+    lab = person.world.lab
+    person.world.ask(lab.management.create("mine", "kindest/node:v1.32.8"))
+    (person.folder / "mine.yaml").write_text(person.world.do(lambda: lab.management.kubeconfig("mine")))
+    monkeypatch.setattr(discovery, "KUBERNETES", version)
+    path = person.folder / "mine.yaml"
+    text = f"name: k8s\nmanagement: {{mode: kubeconfig, kubeconfig: {path}, egress_cidr: 192.0.2.0/28}}\n"
+    found = person.asks(text)
+    assert [said in error.message for error in found] == ([True] if said else [])
+
+
+def test_old_kind_cluster_of_our_name_is_not_installed_into(world: LabWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "KUBERNETES", "v1.27.3")
+    ship = Ship(world)
+    with pytest.raises(StepFailed, match=r"does not run on Kubernetes v1\.27\.3") as caught:
+        ship.make(select(UP, last="capi-init"))
+    assert "1.29" in caught.value.hint

@@ -117,6 +117,13 @@ class Kube:
             return False
         return True
 
+    def version(self) -> str:
+        """Return the version that the API server says it is, such as `v1.32.2`."""
+        with self._asking("get", "version"):
+            answer = self._http.get("version")
+            answer.raise_for_status()
+            return str(answer.json()["gitVersion"])
+
     def find(self, api_version: str, kind: str, name: str, namespace: str = "") -> Document | None:
         """Return one object, or None when it does not exist.
 

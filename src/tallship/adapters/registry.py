@@ -117,7 +117,7 @@ class _Repository:
             manifest = self._manifest(self._digest or self._tag, None)
             if "manifests" in manifest:
                 chosen = _chosen(manifest["manifests"], platform, self._image)
-                manifest = self._manifest(chosen.digest, chosen)
+                manifest = self._manifest(chosen.digest, chosen.size)
             else:
                 self._check_platform(Descriptor.read(manifest["config"]), platform)
             return _layers(manifest)
@@ -135,15 +135,13 @@ class _Repository:
         if has != platform:
             raise _no_platform(self._image, platform, {has})
 
-    def _manifest(self, reference: str, expected: Descriptor | None) -> Document:
-        size = None if expected is None else expected.size
+    def _manifest(self, reference: str, size: int | None) -> Document:
         body, headers = self._document("manifests", reference, size)
         said = headers.get("docker-content-digest", "")
         if not reference.startswith("sha256:") and said.startswith("sha256:"):
             self._verify(said, len(body), _digest(body), len(body))
         document: Document = json.loads(body)
-        is_index = "manifests" in document
-        if is_index == ("layers" in document) or (expected is not None and is_index):
+        if ("manifests" in document) == ("layers" in document):  # neither, or one that two readers read differently
             raise ValueError(f"kind {document.get('mediaType', headers.get('content-type'))!r}")
         return document
 

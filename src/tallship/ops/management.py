@@ -60,6 +60,8 @@ class ProvidersInstalled(Step[Env]):
         if other:
             hint = "these are not the versions that this release was tried with; another cluster may need them"
             return Seen(State.BROKEN, "; ".join(other), hint=hint)
+        if absent and (problem := versions.check_management(kube.version())) is not None:
+            return Seen(State.BROKEN, problem.message, hint=problem.hint)
         if absent:
             if kube.find("v1", "Namespace", "cert-manager-test"):
                 return Seen(State.WORKING, "waiting for namespace cert-manager-test to go")

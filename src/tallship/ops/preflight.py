@@ -5,7 +5,7 @@ from __future__ import annotations
 from tallship import versions
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
-from tallship.errors import ApiError, ManyErrors, ProgramError, SetupError, StepFailed, TallshipError
+from tallship.errors import ApiError, ManyErrors, ProgramError, SetupError, StepFailed, TallshipError, Unreachable
 from tallship.localplane import plane
 from tallship.localplane.kubernetes import LOOPBACK
 from tallship.localplane.manager import WEBHOOK_PORT
@@ -31,7 +31,7 @@ class Preflight(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Raise all findings together, or find nothing."""
-        found = [*programs(env), *container_engine(env), *local_plane(env), *token(env)]
+        found = [*programs(env), *container_engine(env), *local_plane(env), *own_management(env), *token(env)]
         if not found:
             found = [*server_type(env), *names(env), *firewall_problems(env)]
         if len(found) == 1:
@@ -85,6 +85,17 @@ def local_plane(env: Env) -> list[TallshipError]:
         hint = "end what listens there (`ss -ltnp` shows it): another local plane, perhaps"
         return [SetupError(f"port {WEBHOOK_PORT} is in use, and CAPH can take no other", hint=hint)]
     return []
+
+
+def own_management(env: Env) -> list[TallshipError]:
+    """Return an error when Cluster API does not run on the Kubernetes that the file names; silence is told later."""
+    if env.spec.management.mode != "kubeconfig" or env.manages_itself or not env.management_kubeconfig.exists():
+        return []
+    try:
+        problem = versions.check_management(env.management.version())
+    except Unreachable:
+        return []
+    return [] if problem is None else [SetupError(problem.message, hint=problem.hint)]
 
 
 def token(env: Env) -> list[TallshipError]:

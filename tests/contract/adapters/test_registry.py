@@ -507,6 +507,12 @@ def test_file_is_found_where_the_image_has_it(someone: Fetching, image: list[lis
     assert someone.fetch() == PROGRAM
 
 
+def test_link_from_a_folder_to_the_root_is_followed(someone: Fetching) -> None:
+    image = packed(symlink("usr/bin/prog", "/opt/prog"), Member("opt/prog", PROGRAM))
+    someone.world.publish(TAGGED, image)
+    assert someone.fetch(path="/usr/bin/prog") == PROGRAM
+
+
 def test_folder_that_is_a_link_is_followed(someone: Fetching) -> None:
     below = packed(Member("usr/bin/prog", PROGRAM), Member("bin/prog", b"of another folder"))
     someone.world.publish(TAGGED, below, packed(symlink("bin", "usr/bin")))
