@@ -128,7 +128,7 @@ def test_programs_are_those_of_this_machines_architecture(
     assert machine.whole(machine.ensure([API, CAPH])) == {"kube-apiserver": body, "caph": body}
 
 
-@pytest.mark.parametrize(("system", "kind"), [("Darwin", "arm64"), ("Linux", "riscv64")])
+@pytest.mark.parametrize(("system", "kind"), [("Darwin", "x86_64"), ("Linux", "riscv64")])
 def test_machine_that_cannot_run_them_is_told_so(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, system: str, kind: str
 ) -> None:
@@ -291,6 +291,13 @@ def test_every_program_that_a_folder_lacks_is_named_at_once(machine: Machine) ->
             act()
         assert "missing: etcd, caph; not executable: kube-apiserver" in caught.value.message
         assert "etcd v3.4.5" in caught.value.hint
+
+
+def test_program_that_cannot_be_executed_is_named(machine: Machine) -> None:
+    for each in ALL:
+        put(machine.given, each.name, 0o644 if each is CAPH else 0o755)
+    with pytest.raises(SetupError, match=r"every file; not executable: caph$"):
+        given(machine)
 
 
 def test_folder_that_is_not_there_is_named(machine: Machine) -> None:
