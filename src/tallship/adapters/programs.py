@@ -158,10 +158,10 @@ class Programs:
         A first install is removed; else the release goes back to its newest revision that was whole.
         """
         place = ("--namespace", namespace, "--kubeconfig", str(kubeconfig))
-        history = json.loads(self._helm("history", release, (*place, "--max", "256", "--output", "json")))
-        if not history or not history[-1]["status"].startswith("pending-"):
+        history = _revisions(self._helm("history", release, (*place, "--max", "256", "--output", "json")))
+        if not history or not history[-1][1].startswith("pending-"):
             return
-        whole = [each["revision"] for each in history if each["status"] in LAST_GOOD]
+        whole = [number for number, status in history if status in LAST_GOOD]
         if whole:
             self._helm("rollback", release, (str(whole[-1]), *place))
         else:
@@ -225,6 +225,15 @@ def output_of(command: Sequence[str], timeout: float = 60) -> str:
     if done.returncode != 0:
         raise SetupError(f"`{command[0]}` failed ({done.returncode})", hint=hint)
     return done.stdout
+
+
+def _revisions(text: str) -> list[tuple[int, str]]:
+    """Return number and status of each revision that `helm history` tells. Raises ProgramError for anything else."""
+    try:
+        return [(int(each["revision"]), str(each["status"])) for each in json.loads(text)]
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "run the same command again; is it a helm that `tallship tools` accepts?"
+        raise ProgramError("`helm history` did not answer as helm does", detail=text[-300:], hint=hint) from error
 
 
 def _cluster(kubeconfig: Path, context: str | None) -> tuple[str, ...]:

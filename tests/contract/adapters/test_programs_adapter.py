@@ -237,3 +237,12 @@ def test_persons_own_command_gives_its_output() -> None:
         output_of(["false"])
     with pytest.raises(SetupError, match="could not be run"):
         output_of(["no-such-program-at-all"])
+
+
+@pytest.mark.parametrize("said", ['[{"revision": 1, "sta', '{"revision": 1}', "[1]", "no json", '[{"revision": "x"}]'])
+def test_answer_that_is_not_helms_is_told_and_nothing_is_removed(tools: Tools, said: str) -> None:
+    tools.write("helm", f'[ "$1" = history ] || touch "{tools.folder}/removed"; echo \'{said}\'')
+    with pytest.raises(ProgramError, match="did not answer as helm does") as caught:
+        tools.programs.helm_recover("cilium", "kube-system", tools.kubeconfig)
+    assert said in caught.value.detail
+    assert not (tools.folder / "removed").exists()
