@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,3 +161,24 @@ def test_real_cluster_api_runs_as_a_further_program(real: LocalPlane, programs: 
         assert 'version="v1.10.10"' in real.log("cluster-api").read_text()
     finally:
         real.remove("cluster-api")
+
+
+def test_machine_without_a_route_runs_one_too(programs: Path, tmp_path: Path) -> None:
+    program = f"""
+from pathlib import Path
+from tallship.errors import SetupError
+from tallship.lab import namespace
+from tallship.localplane import plane
+try:
+    namespace.make()  # a network of nothing but loopback
+except SetupError:
+    print("not allowed")
+else:
+    found = plane.start(Path({str(tmp_path / "plane")!r}), plane.Settings(Path({str(programs)!r})))
+    print(*sorted({{each.state.value for each in found.programs().values()}}))
+    found.stop()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    if done.stdout == "not allowed\n":
+        pytest.skip("needs root that may make a network namespace")
+    assert (done.stdout, done.stderr) == ("ready\n", "")

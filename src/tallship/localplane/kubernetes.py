@@ -130,6 +130,7 @@ def _api_server(layout: Layout, folder: Path, api: Api, ports: Mapping[str, int]
         "etcd-certfile": files / "etcd-client.crt",
         "etcd-keyfile": files / "etcd-client.key",
         "bind-address": api.address,
+        "advertise-address": api.address,  # else it looks for a default route, which not every machine has
         "secure-port": api.port,
         "tls-cert-file": files / f"{API_SERVER}.crt",
         "tls-private-key-file": files / f"{API_SERVER}.key",
