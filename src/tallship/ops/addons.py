@@ -30,6 +30,8 @@ class ReleaseDeployed(Step[Env]):
         wanted = self._version(env)
         records = env.workload.list("v1", "Secret", chart.namespace, labels=f"owner=helm,name={chart.release}")
         release = conditions.newest_release(records)
+        if env.programs.helm_is_running(chart.release):  # perhaps of a run that was killed
+            return Seen(State.WORKING, "helm is at it")
         if release is None:
             return Seen(State.MISSING, change=f"install {chart.name} {wanted}")
         if release.is_pending:
@@ -51,8 +53,6 @@ class ReleaseDeployed(Step[Env]):
 
     def _see_pending(self, env: Env, release: conditions.Release) -> Seen:
         age = (env.clock.today() - release.changed_at).total_seconds()
-        if env.programs.helm_is_running(release.name):
-            return Seen(State.WORKING, "helm is at it")
         if age < STALE_SECONDS and not env.programs.helm_was_killed(release.name):
             return Seen(State.WORKING, f"{release.status} since {age:.0f} s: another helm may be at it")
         return Seen(
