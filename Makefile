@@ -9,13 +9,15 @@ options := --file $(FILE) $(if $(LAB),--lab) \
 	$(if $(TALOS_VERSION),--set talos.version=$(TALOS_VERSION)) \
 	$(if $(KUBERNETES_VERSION),--set kubernetes.version=$(KUBERNETES_VERSION))
 ready := $(VENV)/.ready
+# Programs for a release alone, in an environment of their own.
+release := .venv-release
 # One more than cores: some tests wait for a lab that is a process of its own.
 pytest := $(VENV)/bin/pytest --dist worksteal -n $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
 
-STEPS := image kind-create capi-init secret apply kubeconfig pull-cilium wait-cp talosconfig cilium hcloud-ccm talos-ccm wait-nodes \
-	firewall firewall-apply health-checks
+STEPS := image image-workers kind-create capi-init secret apply kubeconfig pull-cilium wait-cp workers talosconfig \
+	cilium hcloud-ccm talos-ccm roll-out wait-nodes wait-workers firewall firewall-apply health-checks
 
-.PHONY: help demo test test-long e2e check fmt golden bench proto lock setup bootstrap pivot clean status plan $(STEPS)
+.PHONY: help demo test test-long torture faults e2e check fmt golden bench proto lock setup audit build bootstrap pivot clean status plan $(STEPS)
 
 help: ## show the targets
 	@awk -F':.*## ' '/^[a-z0-9$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +59,12 @@ test: $(ready) ## the tests
 test-long: $(ready) ## more faults and kills of the kinds that `test` tries; Talos' own library, built with Go
 	$(pytest) -m long
 
+torture: $(ready) ## every command killed, again and again; ROUNDS=10 SEED=1, WRITE=1 for docs/reliability.md
+	SEED=$(or $(SEED),1) ROUNDS=$(or $(ROUNDS),10) WRITE=$(WRITE) $(VENV)/bin/pytest -n 0 tests/functional/test_torture.py
+
+faults: $(ready) ## every call of every command with every fault; WRITE=1 for docs/fault-matrix.md
+	FULL=1 WRITE=$(WRITE) $(VENV)/bin/pytest -n 0 tests/functional/test_fault_matrix.py
+
 e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
 	$(VENV)/bin/python tests/e2e/build_programs.py
 	$(VENV)/bin/pytest -n 2 --dist loadfile tests/e2e
@@ -66,6 +74,20 @@ bench: $(ready) ## what it costs in time and calls; WRITE=1 puts the figures int
 
 golden: $(ready) ## rewrite the expected documents
 	GOLDEN=rewrite $(VENV)/bin/pytest -q tests/unit/test_manifests_golden.py
+
+$(release)/.ready: release/requirements.lock
+	$(PYTHON) -m venv $(release)
+	$(release)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+audit: $(release)/.ready ## known defects of the locked packages
+	release/audit $(release)
+
+build: $(ready) $(release)/.ready ## a wheel, what to install it with, and its SBOM, in dist/
+	$(VENV)/bin/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	$(VENV)/bin/python release/runtime_lock.py > dist/requirements.txt
+	$(release)/bin/python -W ignore -m cyclonedx_py requirements dist/requirements.txt --pyproject pyproject.toml \
+		--output-reproducible --output-file dist/tallship.cdx.json
 
 check: $(ready) ## style, types, and which way imports point
 	$(VENV)/bin/ruff format --check --quiet .

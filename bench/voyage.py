@@ -16,7 +16,7 @@ from tallship.engine import Flow, Outcome, Run, Seen, Step, look
 from tallship.env import Env, Site
 from tallship.flows import UP
 from tallship.manifests import image
-from tallship.ops import cost, status
+from tallship.ops import cost, node_list, status
 from tallship.spec import parse_spec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -68,7 +68,7 @@ class Voyage:
 
         def work(env: Env) -> list[Outcome]:
             outcomes = Run(env, self._world.clock, Silence()).make(flow)
-            status.list_nodes(env)
+            node_list.list_nodes(env)
             return outcomes
 
         return self._made(work)

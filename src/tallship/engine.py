@@ -24,7 +24,7 @@ from tallship.errors import (
 EnvT = TypeVar("EnvT")
 
 PATIENCE = 30.0
-"""Seconds for which a step that has not acted yet puts up with errors that may pass."""
+"""Seconds for which a step that has neither seen anything nor acted yet puts up with errors that may pass."""
 
 
 class State(enum.Enum):
@@ -129,6 +129,13 @@ class Reporter(Protocol):
         """A step ended; state is READY when it succeeded."""
 
 
+class Guard(Protocol):
+    """Lets one run at a time change things."""
+
+    def take(self) -> None:
+        """Return when this run is the one; asked before each act. Raises SetupError that tells who is."""
+
+
 def steps(flow: Flow[EnvT]) -> Iterator[Step[EnvT]]:
     """Yield every step of a flow in order."""
     for part in flow:
@@ -205,6 +212,8 @@ class Run(Generic[EnvT]):
     stop: threading.Event = field(default_factory=threading.Event)
     """Set by the first Ctrl-C, and when a lane beside has failed; heeded at the next wait."""
     outcomes: list[Outcome] = field(default_factory=list)
+    guard: Guard | None = None
+    """Asked before each act; None where nobody else can be at work."""
 
     def __post_init__(self) -> None:
         self._deadline = None if self.timeout is None else self.clock.now() + self.timeout
@@ -266,6 +275,7 @@ class _Attempt(Generic[EnvT]):
         self._began = run.clock.now()
         self._acted: dict[str, int] = {}
         self._done: set[str] = set()
+        self._has_seen = False
 
     def make(self) -> Seen:
         step, run = self._step, self._run
@@ -288,15 +298,18 @@ class _Attempt(Generic[EnvT]):
 
     def _probe(self) -> Seen:
         try:
-            return self._step.probe(self._run.env)
+            seen = self._step.probe(self._run.env)
         except ApiError as error:
-            if not error.may_pass or not (self._acted or self._run.clock.now() - self._began < PATIENCE):
+            is_patient = self._acted or self._has_seen or self._run.clock.now() - self._began < PATIENCE
+            if not error.may_pass or not is_patient:
                 raise
             return Seen(State.WORKING, error.message, hint=error.hint)
+        self._has_seen = True
+        return seen
 
     def _refuse(self, seen: Seen) -> None:
         if seen.state is State.BROKEN:
-            raise StepFailed(seen.detail, detail="\n".join(self._step.explain(self._run.env)), hint=seen.hint)
+            raise StepFailed(seen.detail, detail="\n".join(self._evidence()), hint=seen.hint)
         if seen.state is State.BLOCKED:
             hint = seen.hint or "`tallship up` does the steps before it too"
             raise SetupError(f"`{self._step.name}` cannot begin yet: {seen.detail}", hint=hint)
@@ -306,6 +319,8 @@ class _Attempt(Generic[EnvT]):
         self._run.reporter.acting(self._step, seen)
         tries = self._acted[seen.change] = self._acted.get(seen.change, 0) + 1
         try:
+            if self._run.guard is not None:
+                self._run.guard.take()
             self._step.act(self._run.env, seen)
         except ApiError as error:
             if not error.may_pass or tries >= self.MAX_TRIES:
@@ -317,12 +332,19 @@ class _Attempt(Generic[EnvT]):
 
     def _late(self, seen: Seen) -> TimedOut:
         seconds = self._run.clock.now() - self._began
-        evidence = [seen.detail, *self._step.explain(self._run.env)]
+        evidence = [seen.detail, *self._evidence()]
         return TimedOut(
             f"`{self._step.name}` is not there yet after {seconds:.0f} s",
             detail="\n".join(filter(None, evidence)),
             hint=seen.hint or "run the same command again: it goes on from here",
         )
+
+    def _evidence(self) -> list[str]:
+        """Return what the step says for a person; who is silent says so, and the verdict stays."""
+        try:
+            return self._step.explain(self._run.env)
+        except TallshipError as error:
+            return [error.message]
 
 
 def _side_by_side(clock: Clock, bodies: Sequence[Callable[[], None]]) -> None:

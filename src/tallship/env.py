@@ -17,6 +17,7 @@ from tallship.errors import ApiError, SetupError, Unreachable
 if TYPE_CHECKING:
     from tallship.adapters.hetzner import Hetzner
     from tallship.adapters.kube import Kube
+    from tallship.adapters.object_storage import ObjectStorage
     from tallship.adapters.programs import Programs
     from tallship.adapters.talos import Talos
     from tallship.adapters.web import Web
@@ -159,13 +160,14 @@ class Env:
     def manages_itself(self) -> bool:
         """True when the cluster holds its own Cluster API objects, as after a pivot.
 
+        Those in a snapshot that a management cluster is restoring do not count: they tell of servers that are gone.
         Raises Unreachable when the cluster has servers, does not answer, and is managed from nowhere else: then it may
         well manage itself, and nobody must begin anew beside it.
         """
         if not self.kubeconfig.exists():
             return False
         try:
-            return self._holds_cluster(self.workload)
+            return self._find_cluster(self.workload) is not None and not self._is_restored_from_outside()
         except Unreachable as silence:
             if self._is_managed_outside() or not self.hetzner.list_servers(self.spec.names.owned_by_caph):
                 return False
@@ -173,17 +175,14 @@ class Env:
             raise Unreachable(f"{silence.message}, and no management cluster knows it", hint=hint) from silence
 
     def look_again(self) -> None:
-        """Forget where the Cluster API objects are: they may have moved."""
+        """Forget where the Cluster API objects are and how Talos is reached: both may have moved."""
         self.__dict__.pop("manages_itself", None)
+        self.__dict__.pop("talos", None)
 
     @property
     def home(self) -> Kube:
         """The API that holds the Cluster API objects now."""
         return self.workload if self.manages_itself else self.management
-
-    def home_is_up(self) -> bool:
-        """True when the API that holds the Cluster API objects answers."""
-        return self.manages_itself or (self.management_kubeconfig.exists() and self.management.is_up())
 
     @cached_property
     def talos(self) -> Talos:
@@ -192,9 +191,29 @@ class Env:
 
         return Talos(self.talosconfig.read_text(encoding="utf-8"))
 
+    @cached_property
+    def storage(self) -> ObjectStorage | None:
+        """The object storage of the backups; None where the file names none, and for a lab's that is not on loopback.
+
+        Raises SetupError when its credentials are missing.
+        """
+        from tallship.spec.backups import is_on_loopback
+
+        given = self.spec.backup.s3
+        if given is None or (self.site.is_lab and not is_on_loopback(given.endpoint)):
+            return None
+        from tallship.adapters import storage_credentials
+        from tallship.adapters.object_storage import ObjectStorage, Place
+
+        file = given.credentials_file and self.base / Path(given.credentials_file).expanduser()
+        credentials = storage_credentials.find(file or None, given.credentials_command)
+        place = Place(given.endpoint, given.bucket, given.prefix or self.spec.name, given.region)
+        return ObjectStorage(place, credentials)
+
     def calls(self) -> dict[str, dict[str, int]]:
         """Return how often each outside thing was asked for what, by those adapters that were used."""
-        used = {name: self.__dict__.get(name) for name in ("hetzner", "management", "workload", "talos", "programs")}
+        names = ("hetzner", "management", "workload", "talos", "programs", "storage")
+        used = {name: self.__dict__.get(name) for name in names}
         return {name: dict(adapter.calls) for name, adapter in used.items() if adapter is not None}
 
     def close(self) -> None:
@@ -205,19 +224,28 @@ class Env:
                 adapter.close()
 
     def _is_managed_outside(self) -> bool:
-        try:
-            return self.management_kubeconfig.exists() and self._holds_cluster(self.management)
-        except Unreachable:
-            return False
+        return self._find_cluster_outside() is not None
 
-    def _holds_cluster(self, kube: Kube) -> bool:
+    def _is_restored_from_outside(self) -> bool:
+        from tallship.manifests.restore import is_being_restored
+
+        cluster = self._find_cluster_outside()
+        return cluster is not None and is_being_restored(cluster)
+
+    def _find_cluster_outside(self) -> dict[str, Any] | None:
         try:
-            return kube.find("cluster.x-k8s.io/v1beta1", "Cluster", self.spec.name, "default") is not None
+            return self._find_cluster(self.management) if self.management_kubeconfig.exists() else None
+        except Unreachable:
+            return None
+
+    def _find_cluster(self, kube: Kube) -> dict[str, Any] | None:
+        try:
+            return kube.find("cluster.x-k8s.io/v1beta1", "Cluster", self.spec.name, "default")
         except Unreachable:
             raise
         except ApiError as error:
             if error.code == "unknown-kind":
-                return False
+                return None
             raise
 
     def _kube(self, kubeconfig: Path, step: str, context: str | None = None) -> Kube:

@@ -17,7 +17,7 @@ from tallship.flows import UP
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "k8s"
 TOKEN = "q" * 63
-SDKS = ("hcloud", "lightkube", "grpclib", "paramiko", "aiohttp", "tallship.lab")
+SDKS = ("hcloud", "lightkube", "grpclib", "paramiko", "aiohttp", "obstore", "pyrage", "tallship.lab")
 MISTAKES = """\
 name: K8s_
 hetzner:

@@ -9,13 +9,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from real_lab import SECONDS, SPEED, RealLab, ended
 
+from tallship.adapters.kube import Kube
 from tallship.lab import daemon
+from tallship.ops.lease import DOING, LEASE
 
 WHOLE = {"servers": 3, "load_balancers": 1, "networks": 1, "firewalls": 1, "images": 1, "keys": 0, "builders": 0}
 PROGRAMS = ("kind create", "clusterctl init", "helm upgrade")
@@ -73,6 +76,14 @@ def test_up_makes_the_whole_cluster(lab: RealLab) -> None:
     assert dict(lab.inventory()) == WHOLE
 
 
+def test_the_run_held_the_lease_as_long_as_it_took_and_gave_it_back(lab: RealLab) -> None:
+    with closing(Kube(lab.state / "management.kubeconfig")) as kube:
+        lease = kube.find(*LEASE, "tallship-k8s", "default") or {}
+    assert lease["metadata"]["annotations"][DOING] == "tallship up"
+    assert lease["spec"]["renewTime"] > lease["spec"]["acquireTime"]
+    assert "holderIdentity" not in lease["spec"]
+
+
 def test_second_up_has_nothing_to_do_and_writes_nothing(lab: RealLab) -> None:
     lab.run("lab", "status", "--reset-counters")
     out, err = lab.run("up", "--lab")
@@ -107,7 +118,7 @@ def test_status_tells_nodes_etcd_firewall_and_cost(lab: RealLab) -> None:
     assert len(data["nodes"]) == 3
     assert all(set(node) >= NODE and node["ready"] for node in data["nodes"])
     assert sorted(node["etcd"] for node in data["nodes"]) == ["leader", "member", "member"]
-    assert data["etcd"] == {"members": 3, "healthy": True}
+    assert (data["etcd"]["members"], data["etcd"]["healthy"]) == (3, True)
     assert data["problems"] == []
     assert data["firewall"]
 
@@ -180,6 +191,16 @@ def test_backup_is_named_and_a_clear_one_is_told_loudly(lab: RealLab) -> None:
     found = lab.data("backup", "save", "--capi", "--lab", "--quiet")["backup"]
     assert not found["encrypted"]
     assert Path(found["path"]).stat().st_mode & 0o077 == 0
+
+
+def test_a_backup_of_everything_is_told_listed_and_kept(lab: RealLab) -> None:
+    out, _ = lab.run("backup", "save", "--lab")
+    assert "3 nodes" in out
+    name = next(line for line in out.splitlines() if line.startswith("saved as ")).rsplit("/", 1)[1]
+    (found,) = [each for each in lab.data("backup", "list", "--lab")["backups"] if each["name"] == name]
+    assert found["contents"] == "everything"
+    assert f"revision {found['revision']}," in out
+    assert lab.data("backup", "prune", "--lab", "--yes")["deleted"] == []
 
 
 @pytest.mark.parametrize("noun", ["kubeconfig", "talosconfig"])

@@ -21,7 +21,7 @@ import platformdirs
 from filelock import FileLock
 
 MODULES = Path(__file__).parent / "programs"
-NEEDED = "Go 1.24 or later, which builds the real programs (https://go.dev/doc/install)"
+NEEDED = "Go 1.25 or later, which builds the real programs (https://go.dev/doc/install)"
 BUILD_SECONDS = 3600.0
 _LIST_SECONDS = 600.0
 
@@ -66,6 +66,7 @@ _KUBERNETES_MODULE, _CLUSTER_API_MODULE = "k8s.io/kubernetes", "sigs.k8s.io/clus
 
 PROGRAMS = (
     RealProgram("etcd", "etcd", "go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
+    RealProgram("etcdutl", "etcd", "go.etcd.io/etcd/etcdutl/v3", "go.etcd.io/etcd/etcdutl/v3"),
     RealProgram("kube-apiserver", "kubernetes", "k8s.io/kubernetes/cmd/kube-apiserver", _KUBERNETES_MODULE, _SERVER),
     RealProgram(
         "kube-controller-manager",
@@ -80,6 +81,13 @@ PROGRAMS = (
     ),
     RealProgram("cluster-api", "cluster-api", "sigs.k8s.io/cluster-api", _CLUSTER_API_MODULE, _CLUSTER_API),
     RealProgram("helm", "helm", "helm.sh/helm/v3/cmd/helm", "helm.sh/helm/v3", _HELM),
+    RealProgram(
+        "versitygw",
+        "versitygw",
+        "github.com/versity/versitygw/cmd/versitygw",
+        "github.com/versity/versitygw",
+        {"main.Version": "{version}"},
+    ),
 )
 
 

@@ -121,10 +121,26 @@ def test_lab_refuses_what_a_real_server_refuses(document: Document, made: Wire, 
     for mistake, bad in spoiled(document):
         for ask in (applied, created):
             mine, theirs = ask(lab, bad), ask(made, bad)
-            without_spec = "spec" in document and bad.get("spec") is None
-            if theirs.code == 0 and (mine.is_by_webhook or without_spec):
+            if mine.code and (mine.is_by_webhook or lacks(document, bad, "spec")) and theirs.code in (0, mine.code):
                 continue  # of the webhooks one writes the spec that is not there; then its fields are missing
+            if document["kind"] == "MachineDeployment" and is_written_out(document, bad, mine, theirs):
+                continue
             assert mine.comparable() == theirs.comparable(), f"{mistake}: {mine.message} / {theirs.message}"
+
+
+def is_written_out(document: Document, bad: Document, mine: Verdict, theirs: Verdict) -> bool:
+    """True when the webhook of a MachineDeployment has written what is not there: a selector, or an empty machine."""
+    machine = lacks(document, bad, "spec", "template") or lacks(document, bad, "spec", "template", "spec")
+    return lacks(document, bad, "spec", "selector") or (machine and mine.code in (theirs.code, 422))
+
+
+def lacks(document: Document, bad: Document, *path: str) -> bool:
+    """True when something of the document is not in the bad one."""
+    there: Any = document
+    found: Any = bad
+    for key in path:
+        there, found = there.get(key, {}), found.get(key) if isinstance(found, dict) else None
+    return bool(there) and found is None
 
 
 def applied(wire: Wire, document: Document) -> Verdict:

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,6 @@ from tallship.lab import daemon
 
 MOVED = ("cluster", "machine", "hetznercluster", "hcloudmachine", "taloscontrolplane", "talosconfig")
 NODES = 3
-
-
-@pytest.fixture(scope="module")
-def lab(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealLab]:
-    """A lab of real API servers with a whole cluster; the tests of this module stand in the order of its life."""
-    made = RealLab(tmp_path_factory.mktemp("lab"))
-    made.seconds = 300.0
-    try:
-        made.run("lab", "up", "--kubernetes", "real", "--programs", str(programs))
-        made.run("up", "--lab", "--quiet")
-        yield made
-    finally:
-        daemon.stop(made.state / "lab")
 
 
 @pytest.fixture

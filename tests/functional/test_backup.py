@@ -1,37 +1,54 @@
-"""What `tallship backup save --capi` leaves: whole, private, for its recipients alone, and the cluster awake."""
+"""What `tallship backup save` leaves: whole, private, for its recipients alone, and the cluster awake."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import tarfile
 from collections import Counter
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyrage
 import pytest
+import yaml
 from lab_world import LabWorld
 from ship import Kept, Ship
 
+from tallship.adapters import talos_snapshot
 from tallship.engine import select
-from tallship.errors import ProgramError, SetupError, StepFailed
+from tallship.errors import ApiError, ProgramError, SetupError, StepFailed, TallshipError
 from tallship.flows import UP
 from tallship.ops import backup
+from tallship.ops.backup_member import member_to_ask
 from tallship.ops.cluster import is_paused
 from tallship.ops.kinds import CLUSTER
 from tallship.spec import parse_spec
+from tallship.talosproto import common_pb2
 
+FILE = "name: k8s  # mine\n"
 OWNED = {"Cluster": 1, "HetznerCluster": 1, "TalosControlPlane": 1, "Machine": 3, "HCloudMachine": 3, "TalosConfig": 3}
 
 
 def save(ship: Ship) -> Path:
-    """Save, and return the backup."""
+    """Save Cluster API's objects, and return the backup."""
     step = backup.CapiSaved()
     ship.make((step,))
-    (path,) = step.made
-    return path
+    (saved,) = step.made
+    assert saved.path is not None
+    return saved.path
+
+
+def save_all(ship: Ship, *, only_etcd: bool = False) -> tuple[Path, backup.Saved]:
+    """Save everything, and return the backup."""
+    step = backup.BackupSaved(FILE, only_etcd)
+    ship.make((step,))
+    (saved,) = step.made
+    assert saved.path is not None
+    return saved.path, saved
 
 
 def encrypt_to(ship: Ship, *recipients: str) -> None:
@@ -51,6 +68,13 @@ def read(folder: Path) -> list[dict[str, Any]]:
 def files(ship: Ship) -> set[Path]:
     with closing(ship.env()) as env:
         return set(backup.root(env).iterdir())
+
+
+def unpacked(path: Path, key: Any) -> dict[str, bytes]:
+    """Return the files of an encrypted backup by their names below its folder."""
+    with tarfile.open(fileobj=io.BytesIO(pyrage.decrypt(path.read_bytes(), [key]))) as archive:
+        found = {each.name: archive.extractfile(each) for each in archive if each.isfile()}
+    return {name.split("/", 1)[1]: file.read() for name, file in found.items() if file is not None}
 
 
 def paused(ship: Ship) -> bool:
@@ -73,9 +97,7 @@ def test_with_recipients_nothing_is_left_in_clear(done: Ship) -> None:
     assert files(done) == {path}
     assert path.stat().st_mode & 0o777 == 0o600
     assert done.world.token.encode() not in path.read_bytes()
-    with tarfile.open(fileobj=io.BytesIO(pyrage.decrypt(path.read_bytes(), [mine]))) as archive:
-        files_inside = [archive.extractfile(each) for each in archive if each.isfile()]
-        documents = [json.loads(file.read()) for file in files_inside if file is not None]
+    documents = [json.loads(content) for content in unpacked(path, mine).values()]
     assert kinds(documents) == OWNED
     with pytest.raises(pyrage.DecryptError):
         pyrage.decrypt(path.read_bytes(), [other])
@@ -130,3 +152,96 @@ def test_what_was_saved_brings_a_lost_management_cluster_back(done: Ship) -> Non
     done.make()
     assert done.inventory() == before
     assert not paused(done)
+
+
+def test_everything_is_in_one_private_folder_and_proves_itself(done: Ship) -> None:
+    folder, saved = save_all(done)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    there = {str(each.relative_to(folder)): each for each in folder.rglob("*") if each.is_file()}
+    assert {name for name in there if not name.startswith("capi/")} == {
+        *("manifest.json", "etcd.snapshot", "secrets.yaml", "tallship.yaml")
+    }
+    assert {each.stat().st_mode & 0o777 for each in there.values()} == {0o600}
+    assert {each.stat().st_mode & 0o777 for each in (folder, folder / "capi")} == {0o700}
+    assert kinds(read(folder / "capi")) == OWNED
+    assert there["tallship.yaml"].read_text() == FILE
+    assert {"cluster", "secrets", "trustdinfo", "certs"} <= set(yaml.safe_load(there["secrets.yaml"].read_text()))
+    del there["manifest.json"]
+    assert manifest["files"] == {
+        name: {"size": each.stat().st_size, "sha256": hashlib.sha256(each.read_bytes()).hexdigest()}
+        for name, each in there.items()
+    }
+    assert manifest["cluster"] == "k8s"
+    assert {"talos", "kubernetes", "caph", "tallship"} <= set(manifest["versions"])
+    assert len(manifest["etcd"]["members"]) == 3
+    assert manifest["etcd"]["nodes"] == 3
+    assert saved.etcd["revision"] == manifest["etcd"]["revision"] > 0
+    assert not saved.notes
+    assert not paused(done)
+
+
+def test_everything_is_one_file_for_its_recipients(done: Ship) -> None:
+    mine = pyrage.x25519.Identity.generate()
+    encrypt_to(done, str(mine.to_public()))
+    path, saved = save_all(done)
+    assert files(done) == {path}
+    assert saved.encrypted
+    inside = unpacked(path, mine)
+    manifest = json.loads(inside["manifest.json"])
+    for name, facts in manifest["files"].items():
+        assert hashlib.sha256(inside[name]).hexdigest() == facts["sha256"]
+
+
+def test_a_follower_is_asked(done: Ship) -> None:
+    with closing(done.env()) as env:
+        chosen = done.world.run(lambda: member_to_ask(env))
+        (status,) = done.world.run(lambda: env.talos.etcd_status([chosen.address])).values()
+    assert not isinstance(status, ApiError)
+    assert status.leader not in (0, status.member_id)
+    assert not chosen.note
+
+
+def test_a_stream_that_breaks_off_leaves_nothing(done: Ship) -> None:
+    with closing(done.env()) as env:
+        chosen = done.world.run(lambda: member_to_ask(env))
+    done.world.fault("reset", {"api": "talos", "rpc": "EtcdSnapshot"}, times=0)
+    with pytest.raises(TallshipError, match=chosen.address):
+        save_all(done)
+    assert files(done) == set()
+    assert not paused(done)
+
+
+def test_a_snapshot_that_is_not_whole_is_no_backup(done: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    take = talos_snapshot._Writer.take
+
+    def torn(self: Any, message: Any) -> None:
+        take(self, common_pb2.Data(bytes=message.bytes[:-1]))
+
+    monkeypatch.setattr(talos_snapshot._Writer, "take", torn)
+    with pytest.raises(StepFailed, match="not whole"):
+        save_all(done)
+    assert files(done) == set()
+
+
+def test_without_a_quorum_etcd_is_saved_and_the_backup_says_so(done: Ship) -> None:
+    with closing(done.env()) as env:
+        servers = done.world.run(lambda: env.hetzner.list_servers(env.spec.names.owned_by_caph))
+        for each in servers[:2]:
+            done.world.run(partial(env.hetzner.power_off, each.id))
+        done.world.run(lambda: env.clock.sleep(120))  # until the load balancer knows who is gone
+        assert "no quorum" in done.world.run(lambda: member_to_ask(env)).note
+    folder, saved = save_all(done, only_etcd=True)
+    assert folder.name.endswith("-etcd")
+    assert {each.name for each in folder.iterdir()} == {"manifest.json", "etcd.snapshot", "tallship.yaml"}
+    assert any("no quorum" in note for note in saved.notes)
+
+
+def test_half_a_backup_of_a_killed_run_is_cleared_by_the_next(done: Ship) -> None:
+    with closing(done.env()) as env:
+        folder = backup.root(env)
+    (folder / ".20261123T120000Z").mkdir(parents=True)
+    (folder / ".20261123T120000Z" / "secrets.yaml").write_text("in clear")
+    (folder / ".20261123T120000Z.tar.age").write_text("half")
+    (folder / ".mine").write_text("kept")
+    path, _ = save_all(done)
+    assert files(done) == {path, folder / ".mine"}

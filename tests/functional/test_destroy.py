@@ -34,7 +34,7 @@ def left(ship: Ship) -> list[str]:
     paths = ("servers", "load_balancers", "networks", "firewalls", "placement_groups", "ssh_keys")
     with closing(ship.env()) as env:
         return ship.world.run(
-            lambda: [f"{path} {each['name']}" for path in paths for each in env.hetzner._list(f"/{path}", path)]
+            lambda: [f"{path} {each['name']}" for path in paths for each in env.hetzner.list_documents(path)]
         )
 
 

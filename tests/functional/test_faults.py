@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from _pytest.mark.structures import ParameterSet
+from adversity import ADVERSITIES
 from lab_world import LabWorld
 from ship import Ship
 from trouble import Trouble
@@ -155,6 +156,15 @@ def test_a_fault_ends_the_run_with_a_verdict(world: LabWorld, case: str, monkeyp
         trouble.keeps()
 
 
+ELSEWHERE = {"upgrade-fails", "kubelet-fails"}
+"""Faults of upgrades: `test_upgrade_in_place.py` meets them."""
+
+
 def test_every_fault_meets_the_flow() -> None:
-    met = {each.name for group in PASSING.values() for each in group} | {end.fault.name for end in ENDS.values()}
+    met = (
+        ELSEWHERE
+        | {each.fault for each in ADVERSITIES}
+        | {each.name for group in PASSING.values() for each in group}
+        | {end.fault.name for end in ENDS.values()}
+    )
     assert met == set(KINDS)

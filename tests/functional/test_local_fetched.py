@@ -42,5 +42,5 @@ def test_given_folder_is_asked_for_every_file(tmp_path: Path) -> None:
 
 
 def test_lab_without_real_api_servers_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="needs a lab of real API servers"):
+    with pytest.raises(SetupError, match="need a lab of real API servers"):
         LocalCluster(env(tmp_path, site=Site("token", is_lab=True))).probe()

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from ship import Kept, Ship
 
-from tallship.engine import State, select
+from tallship.engine import State, look, select
 from tallship.errors import StepFailed, TallshipError
 from tallship.flows import UP
 from tallship.manifests import cluster, image, talos
+from tallship.manifests.changes import Effect
+from tallship.ops.changes import changes
 from tallship.ops.kinds import CONTROL_PLANE, MACHINE
 from tallship.spec import Spec, parse_spec
 
@@ -118,3 +120,30 @@ def test_run_with_a_spec_of_another_name_finds_nothing_of_this_one(
         standing.make(select(UP, only="kubeconfig"))
     with closing(standing.env()) as env:
         assert standing.world.run(lambda: list(env.hetzner.list_owned(env.spec.names.owned_by_caph))) == []
+
+
+def test_what_no_cluster_changes_is_refused_and_not_done(standing: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "spec", spec_of("name: k8s\nnetwork: {services: 10.10.112.0/20}\n"))
+    standing.world.reset_counters()
+    with pytest.raises(StepFailed, match=r"services: .* would become") as caught:
+        standing.make(select(UP, only="apply"))
+    assert "another cluster" in caught.value.hint
+    assert set(standing.world.writes.values()) == {0}
+
+
+def test_plan_says_what_becomes_of_everything(standing: Ship, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "name: k8s\ncontrol_plane: {server_type: cx43}\naddons: {cilium: {version: 1.18.7}}\n"
+    monkeypatch.setattr(standing, "spec", spec_of(text))
+    with closing(standing.env()) as env:
+        found = standing.world.run(lambda: changes(env, look(UP, env, standing.world.clock)))
+    assert {each.what: each.effect for each in found} == {
+        "Cluster": Effect.NONE,
+        "HetznerCluster": Effect.NONE,
+        "control plane": Effect.REPLACE,
+        "firewall": Effect.NONE,
+        "token": Effect.NONE,
+        "cilium": Effect.IN_PLACE,
+        "hcloud-ccm": Effect.NONE,
+        "talos-ccm": Effect.NONE,
+        "health checks": Effect.NONE,
+    }

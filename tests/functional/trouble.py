@@ -67,6 +67,6 @@ def things(env: Env) -> set[str]:
     return {
         f"{noun} {each['id']}"
         for noun in nouns
-        for each in env.hetzner._list(f"/{noun}", noun, **({"type": "snapshot"} if noun == "images" else {}))
+        for each in env.hetzner.list_documents(noun)
         if (each.get("labels") or {}).get("tallship-role") != "image-builder"
     }

@@ -64,6 +64,7 @@ class World:
     answers: dict[str, list[Seen | Exception]]
     acts: list[str] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+    is_silent: bool = False
 
 
 class Scripted(Step[World]):
@@ -84,6 +85,8 @@ class Scripted(Step[World]):
             raise env.failures.pop(0)
 
     def explain(self, env: World) -> list[str]:
+        if env.is_silent:
+            raise Unreachable("nobody tells why")
         return ["evidence"]
 
 
@@ -171,6 +174,25 @@ def test_an_unreachable_server_counts_as_working_after_the_step_acted() -> None:
 def test_an_unreachable_server_is_an_error_when_nothing_was_done() -> None:
     with pytest.raises(Unreachable):
         make(World({"one": [Unreachable("nobody answers")]}))
+
+
+def test_a_step_that_only_waits_goes_on_through_a_moments_silence() -> None:
+    silence: list[Seen | Exception] = [Unreachable("nobody answers")] * 5
+    outcomes, recorder = make(World({"one": [*[WORKING] * 20, *silence, READY]}))
+    assert outcomes[0].state is State.READY
+    assert recorder.heard.count("one working") == 25
+
+
+def test_a_step_that_waits_for_the_silent_is_late() -> None:
+    with pytest.raises(TimedOut) as caught:
+        make(World({"one": [WORKING, Unreachable("nobody answers")]}))
+    assert "nobody answers" in caught.value.detail
+
+
+def test_a_late_step_is_late_even_where_nobody_tells_why() -> None:
+    with pytest.raises(TimedOut, match="not there yet") as caught:
+        make(World({"one": [WORKING]}, is_silent=True))
+    assert "nobody tells why" in caught.value.detail
 
 
 def test_a_passing_error_of_an_act_is_tried_again_after_a_look() -> None:

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tallship.manifests import cluster, health
+from tallship.manifests import cluster, health, workers
 from tallship.spec import Spec, load_spec, parse_spec
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -62,6 +62,7 @@ def documents(spec: Spec) -> list[dict[str, Any]]:
         cluster.hetzner_cluster(spec, "203.0.113.10"),
         cluster.control_plane(spec, "203.0.113.10"),
         *health.documents(spec),
+        *workers.documents(spec),
     ]
 
 

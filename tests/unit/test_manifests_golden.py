@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tallship.manifests import cluster, firewall, health, image, render, secret
+from tallship.manifests import cluster, firewall, health, image, render, secret, workers
 from tallship.manifests.yaml_text import dump
 from tallship.spec import Spec, init_text, load_spec, parse_spec
 
@@ -63,7 +63,7 @@ def test_examples_are_the_rendered_tree_of_the_guides_cluster() -> None:
     assert found == set(wanted)
 
 
-@pytest.mark.parametrize("path", sorted(render.files(guide())))
+@pytest.mark.parametrize("path", sorted(render.files(every_option())))
 def test_every_option_shows_in_the_rendered_tree(path: str) -> None:
     same_as_file(ROOT / "tests/golden/every-option" / path, render.files(every_option())[path])
 
@@ -82,6 +82,8 @@ def test_rendered_files_with_the_address_filled_in_are_what_up_applies(spec: Spe
     assert documents == [*cluster.infrastructure(spec, ADDRESS), cluster.control_plane(spec, ADDRESS)]
     checks = list(yaml.safe_load_all(render.files(spec)["manifests/machine-health-check.yaml"]))
     assert checks == health.documents(spec)
+    pools = list(yaml.safe_load_all(render.files(spec).get("manifests/workers.yaml", "")))
+    assert pools == workers.documents(spec)
 
 
 def test_what_stands_before_the_control_plane_ends_at_the_mark() -> None:

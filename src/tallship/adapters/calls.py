@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+Answer = TypeVar("Answer")
 
 LOG = logging.getLogger("tallship.calls")
 """Hears of every call, by its verb and noun alone: no address, no body, no secret."""
@@ -20,3 +25,29 @@ class Calls(Counter[str]):
         """Count a call that is about to be made."""
         self[call] += 1
         LOG.debug("%s: %s", self._outside, call)
+
+
+class Memory:
+    """Answers of reads, given again as long as somebody looks at one moment of the outside."""
+
+    def __init__(self) -> None:
+        self._answers: dict[Hashable, Any] | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Remember answers until the end of the block."""
+        self._answers = {}
+        try:
+            yield
+        finally:
+            self._answers = None
+
+    def answer(self, question: Hashable, ask: Callable[[], Answer]) -> Answer:
+        """Return what was answered to this question, or ask. Two that ask at the same time may both ask."""
+        known = self._answers
+        if known is None:
+            return ask()
+        if question not in known:
+            known[question] = ask()
+        found: Answer = known[question]
+        return found

@@ -6,20 +6,33 @@ bound objects ask the API again when an attribute is read, which hides calls.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import hcloud
 import requests
 
 from tallship import __version__
-from tallship.adapters.calls import Calls
-from tallship.adapters.hetzner_errors import translated
+from tallship.adapters.calls import Calls, Memory
+from tallship.adapters.hetzner_errors import malformed, translated
 from tallship.adapters.hetzner_prices import Prices
-from tallship.adapters.hetzner_resources import Action, Document, Firewall, Image, Resource, Server, ServerType, SshKey
+from tallship.adapters.hetzner_resources import (
+    Action,
+    Document,
+    Firewall,
+    Image,
+    LoadBalancer,
+    Resource,
+    Server,
+    ServerType,
+    SshKey,
+)
 from tallship.errors import ApiError, SetupError, Unreachable
+
+Found = TypeVar("Found")
 
 PAGE = 50
 """Hetzner API: the most entries a page may have."""
@@ -35,6 +48,8 @@ class Hetzner:
             hint = "Hetzner's tokens are letters and digits only: was something else copied with it?"
             raise SetupError("the Hetzner token is empty or not whole", hint=hint)
         self.calls = Calls("Hetzner")
+        self.memory = Memory()
+        """Lists, while somebody looks at one moment."""
         self._client = hcloud.Client(token, endpoint, "tallship", __version__, timeout=timeout)
         inner = self._client._client
         inner._retry_max_retries = 0  # its own retries repeat a create that timed out
@@ -67,27 +82,25 @@ class Hetzner:
 
     def list_locations(self) -> frozenset[str]:
         """Return the names of all locations."""
-        return frozenset(str(each["name"]) for each in self._list("/locations", "locations"))
+        return frozenset(self._list("/locations", "locations", lambda each: str(each["name"])))
 
     def list_server_types(self) -> list[ServerType]:
         """Return every kind of server."""
-        return [ServerType.read(each) for each in self._list("/server_types", "server_types")]
+        return self._list("/server_types", "server_types", ServerType.read)
 
     def find_server_type(self, name: str) -> ServerType | None:
         """Return the kind of server of that name, or None."""
-        found = self._list("/server_types", "server_types", name=name)
-        return ServerType.read(found[0]) if found else None
+        return next(iter(self._list("/server_types", "server_types", ServerType.read, name=name)), None)
 
     def pricing(self) -> Prices:
         """Return what everything costs."""
-        document = self._ask("GET", "/pricing")["pricing"]
-        return Prices(str(document["currency"]), document)
+        return self._read("GET", "/pricing", lambda body: Prices(str(body["pricing"]["currency"]), body["pricing"]))
 
     def list_images(self, selector: str, architecture: str = "") -> list[Image]:
         """Return the images with these labels, oldest first; of one Hetzner architecture (`x86`, `arm`) or all."""
         only = {"architecture": architecture} if architecture else {}
-        found = self._list("/images", "images", label_selector=selector, **only)
-        return sorted(map(Image.read, found), key=lambda each: each.id)
+        found = self._list("/images", "images", Image.read, label_selector=selector, **only)
+        return sorted(found, key=lambda each: each.id)
 
     def put_image_labels(self, image: int, labels: Mapping[str, str]) -> None:
         """Set a snapshot's labels: these and no others."""
@@ -100,55 +113,77 @@ class Hetzner:
     def list_servers(self, selector: str = "") -> list[Server]:
         """Return the servers with these labels, or all."""
         labels = {"label_selector": selector} if selector else {}
-        return [Server.read(each) for each in self._list("/servers", "servers", **labels)]
+        return self._list("/servers", "servers", Server.read, **labels)
 
     def list_actions(self, server_id: int) -> list[Action]:
         """Return what was begun on a server. Raises ApiError `not_found`."""
-        return [Action.read(each) for each in self._list(f"/servers/{server_id}/actions", "actions")]
+        return self._list(f"/servers/{server_id}/actions", "actions", Action.read)
 
     def get_server(self, server_id: int) -> Server:
         """Return one server. Raises ApiError `not_found`."""
-        return Server.read(self._ask("GET", f"/servers/{server_id}")["server"])
+        return self._read("GET", f"/servers/{server_id}", lambda body: Server.read(body["server"]))
 
     def list_owned(self, selector: str) -> list[str]:
         """Return servers, networks and load balancers with these labels, each as `server NAME`."""
         paths = ("servers", "networks", "load_balancers")
         return [f"{each.noun} {each.name}" for path in paths for each in self.list_resources(path, selector)]
 
-    def list_resources(self, path: str, selector: str) -> list[Resource]:
-        """Return what has these labels in one collection."""
-        return [Resource.read(path, each) for each in self._list(f"/{path}", path, label_selector=selector)]
+    def list_load_balancers(self, selector: str) -> list[LoadBalancer]:
+        """Return the load balancers with these labels."""
+        return self._list("/load_balancers", "load_balancers", LoadBalancer.read, label_selector=selector)
+
+    def list_resources(self, path: str, selector: str = "") -> list[Resource]:
+        """Return what has these labels in one collection, or all of it; of images only snapshots."""
+        labels = {"label_selector": selector} if selector else {}
+        only = {"type": "snapshot"} if path == "images" else {}
+        return self._list(f"/{path}", path, partial(Resource.read, path), **labels, **only)
+
+    def list_documents(self, path: str, selector: str = "") -> list[Document]:
+        """Return what is in one collection as the API tells it; of images only snapshots."""
+        labels = {"label_selector": selector} if selector else {}
+        only = {"type": "snapshot"} if path == "images" else {}
+        return self._list(f"/{path}", path, dict, **labels, **only)
+
+    def put_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
+        """Set labels beside those that a resource has."""
+        self._ask("PUT", f"/{resource.path}/{resource.id}", json={"labels": {**resource.labels, **labels}})
+
+    def drop_label(self, resource: Resource, key: str) -> None:
+        """Take one label away from a resource that has it."""
+        labels = {name: value for name, value in resource.labels.items() if name != key}
+        self._ask("PUT", f"/{resource.path}/{resource.id}", json={"labels": labels})
 
     def delete_resource(self, resource: Resource) -> None:
         """Begin to delete something; what is gone already is fine. Raises ApiError while it is in use or locked."""
         if resource.path == "firewalls":
             self._unbind_firewall(resource.id)
+        if resource.path == "volumes" and resource.server is not None:
+            self._ask("POST", f"/volumes/{resource.id}/actions/detach")
         self._delete(f"/{resource.path}/{resource.id}")
 
     def _unbind_firewall(self, firewall: int) -> None:
         """Take a firewall off its label selectors: Hetzner deletes none that is bound, even where nothing matches."""
-        bound = [
-            {"type": "label_selector", "label_selector": {"selector": each["label_selector"]["selector"]}}
-            for each in self._ask("GET", f"/firewalls/{firewall}")["firewall"]["applied_to"]
-            if each["type"] == "label_selector"
-        ]
+        found = self._read("GET", f"/firewalls/{firewall}", lambda body: Firewall.read(body["firewall"]))
+        bound = [{"type": "label_selector", "label_selector": {"selector": each}} for each in sorted(found.selectors)]
         if bound:
             self._ask("POST", f"/firewalls/{firewall}/actions/remove_from_resources", json={"remove_from": bound})
 
-    def names_taken(self, *, network: str, placement_group: str, firewall: str, ours: Collection[str]) -> list[str]:
+    def names_taken(
+        self, *, network: str, placement_groups: Iterable[str], firewall: str, ours: Collection[str]
+    ) -> list[str]:
         """Return which of the names something has that carries none of our labels, each as "network `NAME`"."""
-        nouns = (("network", network), ("placement group", placement_group), ("firewall", firewall))
+        groups = [("placement group", each) for each in placement_groups]
+        nouns = [("network", network), *groups, ("firewall", firewall)]
         taken = []
         for noun, name in nouns:
             path = noun.replace(" ", "_") + "s"
-            found = self._list(f"/{path}", path, name=name)
-            taken += [f"{noun} `{name}`" for each in found if not any(label in each["labels"] for label in ours)]
+            found = self._list(f"/{path}", path, partial(Resource.read, path), name=name)
+            taken += [f"{noun} `{name}`" for each in found if not any(label in each.labels for label in ours)]
         return taken
 
     def find_firewall(self, name: str) -> Firewall | None:
         """Return the firewall of that name, or None."""
-        found = self._list("/firewalls", "firewalls", name=name)
-        return Firewall.read(found[0]) if found else None
+        return next(iter(self._list("/firewalls", "firewalls", Firewall.read, name=name)), None)
 
     def put_firewall(self, name: str, rules: Sequence[Document], selector: str, labels: Mapping[str, str]) -> None:
         """Create the firewall, or set its rules and bind it to the label selector where that differs."""
@@ -166,12 +201,11 @@ class Hetzner:
     def create_ssh_key(self, name: str, public_key: str, labels: Mapping[str, str]) -> int:
         """Register a public key and return its id."""
         body = {"name": name, "public_key": public_key, "labels": dict(labels)}
-        return int(self._ask("POST", "/ssh_keys", json=body)["ssh_key"]["id"])
+        return self._read("POST", "/ssh_keys", lambda made: int(made["ssh_key"]["id"]), json=body)
 
     def list_ssh_keys(self, selector: str) -> list[SshKey]:
         """Return the keys with these labels."""
-        found = self._list("/ssh_keys", "ssh_keys", label_selector=selector)
-        return [SshKey.read(each) for each in found]
+        return self._list("/ssh_keys", "ssh_keys", SshKey.read, label_selector=selector)
 
     def delete_ssh_key(self, key: int) -> None:
         """Delete a key; one that is gone already is fine."""
@@ -190,7 +224,7 @@ class Hetzner:
             "ssh_keys": list(keys),
             "start_after_create": False,
         }
-        return Server.read(self._ask("POST", "/servers", json=body)["server"])
+        return self._read("POST", "/servers", lambda made: Server.read(made["server"]), json=body)
 
     def enable_rescue(self, server_id: int, keys: Sequence[int]) -> None:
         """Make the next boot one into the rescue system, which lets these keys in."""
@@ -208,7 +242,8 @@ class Hetzner:
     def create_image(self, server_id: int, description: str, labels: Mapping[str, str]) -> int:
         """Begin a snapshot of a server's disk and return its id."""
         body = {"type": "snapshot", "description": description, "labels": dict(labels)}
-        return int(self._ask("POST", f"/servers/{server_id}/actions/create_image", json=body)["image"]["id"])
+        path = f"/servers/{server_id}/actions/create_image"
+        return self._read("POST", path, lambda made: int(made["image"]["id"]), json=body)
 
     def delete_server(self, server_id: int) -> None:
         """Delete a server; one that is gone already is fine."""
@@ -221,20 +256,35 @@ class Hetzner:
             if error.code != "not_found":
                 raise
 
-    def _list(self, path: str, key: str, **query: str) -> list[Document]:
+    def _list(self, path: str, key: str, read: Callable[[Document], Found], **query: str) -> list[Found]:
+        question = (path, *sorted(query.items()))
+        found = self.memory.answer(question, lambda: self._list_now(path, key, **query))
+        with _translating(f"GET {path}"):
+            return [read(each) for each in found]
+
+    def _list_now(self, path: str, key: str, **query: str) -> list[Document]:
         found: list[Document] = []
         page: int | None = 1
         while page is not None and page <= PAGES:
-            body = self._ask("GET", path, params={**query, "page": page, "per_page": PAGE})
-            found += body[key]
-            page = body["meta"]["pagination"]["next_page"]
+            asked = {**query, "page": page, "per_page": PAGE}
+            more, page = self._read("GET", path, lambda body: _page(body, key), params=asked)
+            found += more
         return found
+
+    def _read(self, method: str, path: str, read: Callable[[Document], Found], **request: Any) -> Found:
+        body = self._ask(method, path, **request)
+        with _translating(f"{method} {path}"):
+            return read(body)
 
     def _ask(self, method: str, path: str, **request: Any) -> Document:
         self.calls.note(f"{method} {'/'.join('ID' if part.isdigit() else part for part in path.split('/'))}")
         with _translating(f"{method} {path}"):
             body: Document = self._client.request(method, path, **request)
             return body
+
+
+def _page(body: Document, key: str) -> tuple[list[Document], int | None]:
+    return list(body[key]), body["meta"]["pagination"]["next_page"]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -253,5 +303,5 @@ def _translating(what: str) -> Iterator[None]:
     except OSError as error:  # requests' own errors among them
         reason = type(error).__name__
         raise Unreachable(f"no answer from Hetzner to {what}: {reason}", hint="is the network up?") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise ApiError(f"Hetzner's answer to {what} is not what its API promises", detail=repr(error)[:200]) from error
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise malformed(what, repr(error)) from error

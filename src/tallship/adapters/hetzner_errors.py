@@ -21,6 +21,8 @@ MAY_PASS = frozenset(
 """Hetzner API: the same request may succeed a little later."""
 CHOOSE_ANOTHER = frozenset({"resource_unavailable", "placement_error"})
 """Hetzner API: sold out here and now; another type or location may be had."""
+MALFORMED = "malformed"
+OTHER_HINT = "Hetzner's status page tells of trouble there; the same command goes on from here"
 HINTS = {
     "unauthorized": "is the token of the right project, and not deleted?",
     "token_readonly": "make a token with read and write permission in Hetzner's console",
@@ -44,15 +46,23 @@ HINTS = {
 def translated(error: hcloud.APIException, what: str) -> ApiError:
     """Return our error for Hetzner's: its own code, the fields or limits it names, and its request id."""
     code = str(error.code)
+    if code.isdigit() and int(code) < 400:
+        return malformed(what, f"{code} {error.message}, and no JSON")
     lines = [*_details(error.details), f"request id {error.correlation_id}" if error.correlation_id else ""]
     numeric = code.isdigit()
     return ApiError(
         f"Hetzner refused {what}: {error.message or code}" + ("" if numeric else f" ({code})"),
         code=code,
         detail="\n".join(filter(None, lines)),
-        hint=HINTS.get(code, ""),
+        hint=HINTS.get(code, OTHER_HINT),
         may_pass=code in MAY_PASS or (numeric and int(code) >= 500),
     )
+
+
+def malformed(what: str, detail: str) -> ApiError:
+    """Return the error for an answer that is none of Hetzner's API. It may pass: something may stand between."""
+    message = f"Hetzner's answer to {what} is not what its API promises"
+    return ApiError(message, code=MALFORMED, detail=detail[:200], hint="does a proxy stand between?", may_pass=True)
 
 
 def _details(details: object) -> list[str]:

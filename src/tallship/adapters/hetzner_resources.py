@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -149,6 +149,29 @@ class Firewall:
 
 
 @dataclass(frozen=True)
+class LoadBalancer:
+    """A load balancer, and how it finds those behind it."""
+
+    name: str
+    type: str
+    ipv4: str
+    health: Mapping[int, Mapping[int, str]]
+    """`healthy`, `unhealthy` or `unknown`, by server id and port."""
+
+    @classmethod
+    def read(cls, each: Document) -> LoadBalancer:
+        """Read what the API answers."""
+        health = {
+            int(target["server"]["id"]): {
+                int(one["listen_port"]): str(one["status"]) for one in target.get("health_status") or ()
+            }
+            for target in each["targets"]
+            if target["type"] == "server"
+        }
+        return cls(each["name"], each["load_balancer_type"]["name"], each["public_net"]["ipv4"]["ip"], health)
+
+
+@dataclass(frozen=True)
 class Resource:
     """Anything that has a name: `path` is its collection in the API, such as `load_balancers`."""
 
@@ -157,14 +180,40 @@ class Resource:
     name: str
     networks: frozenset[int]
     """The private networks that a load balancer is in."""
+    type: str = ""
+    """The type of a server or a load balancer, `ipv4` or `ipv6` of an address."""
+    location: str = ""
+    size_gb: float = 0.0
+    """What is paid for of a volume or a snapshot."""
+    server: int | None = None
+    """The server that has this volume or address; None when nobody has it."""
+    has_ipv4: bool = False
+    """A server: it has a public IPv4 address, which is paid for."""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def noun(self) -> str:
         """What a person calls it: `load balancer`."""
+        if self.path == "images":
+            return "snapshot"
         return self.path.removesuffix("s").replace("_", " ")
 
     @classmethod
     def read(cls, path: str, each: Document) -> Resource:
         """Read what the API answers of one collection."""
         networks = frozenset(int(net["network"]) for net in each.get("private_net") or () if path == "load_balancers")
-        return cls(path, int(each["id"]), str(each["name"]), networks)
+        kind = each.get("server_type") or each.get("load_balancer_type") or {"name": each.get("type", "")}
+        place = each.get("location") or each.get("home_location") or {}
+        owner = each.get("server") or each.get("assignee_id")
+        return cls(
+            path,
+            int(each["id"]),
+            str(each.get("name") or each.get("description") or each["id"]),
+            networks,
+            str(kind["name"]),
+            str(place.get("name", "")),
+            float(each.get("image_size") or each.get("size") or 0),
+            int(owner) if owner else None,
+            bool((each.get("public_net") or {}).get("ipv4")) and path == "servers",
+            each.get("labels") or {},
+        )

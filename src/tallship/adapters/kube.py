@@ -17,7 +17,7 @@ from lightkube.generic_resource import GenericGlobalResource, GenericNamespacedR
 from lightkube.types import PatchType
 
 from tallship import __version__
-from tallship.adapters.calls import Calls
+from tallship.adapters.calls import Calls, Memory
 from tallship.errors import ApiError, SetupError, Unreachable
 
 Document = dict[str, Any]
@@ -28,6 +28,8 @@ FIELD_MANAGER = "tallship"
 USER_AGENT = f"tallship/{__version__}"
 UNKNOWN_KIND = "unknown-kind"
 """The code of an ApiError about a kind that the API server does not serve."""
+MALFORMED = "malformed"
+"""The code of an ApiError about an answer that is none of a Kubernetes API's."""
 NO_SUCH_PATH = 404
 """Kubernetes: without a Status in its body it is about the path; an object that is not there has one."""
 MAY_PASS = (408, 409, 429, 500, 502, 503, 504)
@@ -43,6 +45,7 @@ HINTS = {
     "Conflict": "something else changed it at the same time, or owns these fields: see the detail",
     UNKNOWN_KIND: "`tallship up --only capi-init` installs Cluster API's kinds",
 }
+SILENT_HINT = "is the machine behind it up, and does a firewall let this machine through? `tallship status` looks"
 OTHER_HINT = "is the API server well? `tallship status` shows its cluster; the same command goes on from here"
 
 
@@ -64,12 +67,15 @@ PLURALS = {
     "Lease": _Plural("leases"),
     "Cluster": _Plural("clusters"),
     "Machine": _Plural("machines"),
+    "MachineDeployment": _Plural("machinedeployments"),
     "MachineHealthCheck": _Plural("machinehealthchecks"),
+    "MachineSet": _Plural("machinesets"),
     "HetznerCluster": _Plural("hetznerclusters"),
     "HCloudMachine": _Plural("hcloudmachines"),
     "HCloudMachineTemplate": _Plural("hcloudmachinetemplates"),
     "HCloudRemediationTemplate": _Plural("hcloudremediationtemplates"),
     "TalosConfig": _Plural("talosconfigs"),
+    "TalosConfigTemplate": _Plural("talosconfigtemplates"),
     "TalosControlPlane": _Plural("taloscontrolplanes"),
     "Provider": _Plural("providers"),
 }
@@ -90,6 +96,8 @@ class Kube:
             raise SetupError(f"{kubeconfig} has no context `{context}`", hint="`management.context` names it")
         self.server = str(config.cluster.server)
         self.calls = Calls("Kubernetes")
+        self.memory = Memory()
+        """What was read, while somebody looks at one moment."""
         self._plurals = dict(PLURALS)
         try:
             self._client: Any = lightkube.Client(
@@ -129,9 +137,14 @@ class Kube:
 
         Raises ApiError with code `unknown-kind` when the API server does not serve the kind.
         """
+        question = (api_version, kind, name, namespace)
+        return self.memory.answer(question, lambda: self._find_now(api_version, kind, name, namespace))
+
+    def _find_now(self, api_version: str, kind: str, name: str, namespace: str) -> Document | None:
         try:
             with self._asking("get", kind):
-                return dict(self._client.get(self._resource(api_version, kind), name, **self._scope(kind, namespace)))
+                resource = self._resource(api_version, kind)
+                return _object(self._client.get(resource, name, **self._scope(kind, namespace)))
         except ApiError as error:
             if error.code == "NotFound":
                 return None
@@ -142,13 +155,17 @@ class Kube:
 
         There are none of a kind that the API server does not serve.
         """
+        question = (api_version, kind, None, namespace, labels)
+        return self.memory.answer(question, lambda: self._list_now(api_version, kind, namespace, labels))
+
+    def _list_now(self, api_version: str, kind: str, namespace: str, labels: str) -> Documents:
         selector = dict(pair.split("=", 1) for pair in labels.split(",")) if labels else None
         try:
             with self._asking("list", kind):
                 resource = self._resource(api_version, kind)
                 scope = self._scope(kind, namespace or "*")
                 found = self._client.list(resource, chunk_size=500, labels=selector, **scope)
-                return [{"apiVersion": api_version, "kind": kind, **each} for each in found]
+                return [{"apiVersion": api_version, "kind": kind, **_object(each)} for each in found]
         except ApiError as error:
             if error.code == UNKNOWN_KIND:
                 return []
@@ -163,14 +180,21 @@ class Kube:
         with self._asking("dry-run" if dry_run else "apply", kind):
             item = self._resource(document["apiVersion"], kind)(document)
             scope = self._scope(kind, metadata.get("namespace", ""))
-            return dict(self._client.apply(item, metadata["name"], force=force, dry_run=dry_run, **scope))
+            return _object(self._client.apply(item, metadata["name"], force=force, dry_run=dry_run, **scope))
+
+    def create(self, document: Document) -> Document:
+        """Create an object and return what is stored. Raises ApiError `AlreadyExists` when somebody else was faster."""
+        kind = document["kind"]
+        with self._asking("create", kind):
+            item = self._resource(document["apiVersion"], kind)(document)
+            return _object(self._client.create(item, **self._scope(kind, document["metadata"].get("namespace", ""))))
 
     def patch(self, api_version: str, kind: str, name: str, namespace: str, change: Document) -> Document:
         """Merge a change into an object and return what is stored."""
         with self._asking("patch", kind):
             resource = self._resource(api_version, kind)
             scope = self._scope(kind, namespace)
-            return dict(self._client.patch(resource, name, change, patch_type=PatchType.MERGE, **scope))
+            return _object(self._client.patch(resource, name, change, patch_type=PatchType.MERGE, **scope))
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> None:
         """Delete an object; one that is gone already is fine."""
@@ -180,6 +204,18 @@ class Kube:
         except ApiError as error:
             if error.code != "NotFound":
                 raise
+
+    def evict(self, name: str, namespace: str) -> None:
+        """Ask for a Pod's eviction; one that is gone already is fine.
+
+        Raises ApiError, with code `429` while a disruption budget forbids it.
+        """
+        metadata = {"name": name, "namespace": namespace}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        with self._asking("evict", "Pod"):
+            answer = self._http.post(f"api/v1/namespaces/{namespace}/pods/{name}/eviction", json=eviction)
+            if answer.status_code != NO_SUCH_PATH:  # the object, here: each API server has the path
+                answer.raise_for_status()
 
     def secret_value(self, name: str, namespace: str, key: str) -> str | None:
         """Return one decoded value of a Secret, or None while it is not there."""
@@ -198,6 +234,14 @@ class Kube:
         found.sort(key=lambda each: str(each.get("lastTimestamp") or each["metadata"].get("creationTimestamp") or ""))
         return [f"{e['involvedObject'].get('name', '')}: {e.get('reason', '')}: {e.get('message', '')}" for e in found]
 
+    def log(self, namespace: str, pod: str, container: str = "", lines: int = 200) -> Lines:
+        """Return the last lines of a Pod's log. Raises ApiError for a Pod that is not there or has not begun."""
+        query: dict[str, str | int] = {"tailLines": lines, **({"container": container} if container else {})}
+        with self._asking("log", "Pod"):
+            answer = self._http.get(f"api/v1/namespaces/{namespace}/pods/{pod}/log", params=query)
+            answer.raise_for_status()
+            return answer.text.splitlines()
+
     def _resource(self, api_version: str, kind: str) -> Any:
         if kind not in self._plurals:
             self._discover(api_version, kind)
@@ -210,15 +254,14 @@ class Kube:
     def _discover(self, api_version: str, kind: str) -> None:
         """Learn how a kind is spelled. Raises ApiError `unknown-kind` when it is not served."""
         root = "apis" if "/" in api_version else "api"
-        self.calls.note(f"discover {api_version}")
-        answer = self._http.get(f"{root}/{api_version}")
-        if answer.status_code not in (200, NO_SUCH_PATH):
-            answer.raise_for_status()
-        served = answer.json()["resources"] if answer.status_code == 200 else []
-        for each in served:
-            if each["kind"] == kind and "/" not in each["name"]:
-                self._plurals[kind] = _Plural(each["name"], each["namespaced"])
-                return
+        with self._asking("discover", api_version):
+            answer = self._http.get(f"{root}/{api_version}")
+            if answer.status_code != NO_SUCH_PATH:
+                answer.raise_for_status()
+            for each in answer.json()["resources"] if answer.status_code != NO_SUCH_PATH else ():
+                if each["kind"] == kind and "/" not in each["name"]:
+                    self._plurals[kind] = _Plural(each["name"], each["namespaced"])
+                    return
         raise _unknown(kind, self.server)
 
     def _scope(self, kind: str, namespace: str) -> dict[str, str]:
@@ -235,11 +278,28 @@ class Kube:
             code = error.response.status_code
             if code == NO_SUCH_PATH:
                 raise _unknown(kind, self.server) from error
+            hint = HINTS.get(str(error.response.reason_phrase), OTHER_HINT)
             raise ApiError(
-                f"{self.server} answered {code} to {verb} {kind}", code=str(code), may_pass=code in MAY_PASS
+                f"{self.server} answered {code} to {verb} {kind}", code=str(code), hint=hint, may_pass=code in MAY_PASS
             ) from error
         except (httpx2.HTTPError, OSError) as error:
-            raise Unreachable(f"no answer from {self.server}: {error or type(error).__name__}") from error
+            said = f"no answer from {self.server}: {error or type(error).__name__}"
+            raise Unreachable(said, hint=SILENT_HINT) from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ApiError(
+                f"{self.server} did not answer {verb} {kind} as a Kubernetes API does",
+                code=MALFORMED,
+                detail=repr(error)[:200],
+                hint="does a proxy stand between?",
+                may_pass=True,
+            ) from error
+
+
+def _object(answer: Any) -> Document:
+    """Return an answer that has what every object has. Raises ValueError."""
+    if not isinstance(answer.get("metadata"), dict):
+        raise ValueError("an object without metadata")
+    return dict(answer)
 
 
 def _unknown(kind: str, server: str) -> ApiError:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import paramiko
 
@@ -26,7 +26,7 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its errors ar
 class KeyPair:
     """An ed25519 key pair in OpenSSH's formats."""
 
-    private: str
+    private: str = field(repr=False)
     public: str
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,10 +11,11 @@ from typing import Any, Generic, TypeVar
 import yaml
 from google.protobuf.empty_pb2 import Empty
 from grpclib.client import Channel
+from grpclib.exceptions import StreamTerminatedError
 
 from tallship.adapters.calls import Calls
-from tallship.adapters.talos_channel import Access, Channels, failure, translated
-from tallship.errors import ApiError
+from tallship.adapters.talos_channel import UNREADABLE, Access, Channels, failure, malformed, translated
+from tallship.errors import ApiError, Unreachable
 from tallship.talosproto import common_pb2, machine_pb2, state_pb2
 from tallship.talosproto.machine_grpc import MachineServiceStub
 from tallship.talosproto.state_grpc import StateStub
@@ -23,6 +24,9 @@ Found = TypeVar("Found", covariant=True)
 
 MACHINE_STATUS = ("runtime", "MachineStatuses.runtime.talos.dev", "machine")
 """Namespace, type and id of the resource that tells a machine's stage (Talos v1.12)."""
+
+MANIFESTS = ("controlplane", "Manifests.kubernetes.talos.dev")
+"""Namespace and type of the resources that hold what Talos applies (Talos v1.12: pkg/machinery/resources/k8s)."""
 
 PULL_SECONDS = 60.0
 """How long pulling one image may take."""
@@ -176,6 +180,90 @@ class Talos:
         """Return etcd's alarms as the node sees them. Raises ApiError."""
         return self._ask(node, _Call("EtcdAlarmList", MachineServiceStub, Empty(), _alarms))
 
+    def manifests(self, node: str) -> list[dict[str, Any]]:
+        """Return what Talos puts into its cluster, as a control plane has it now (COSI). Raises ApiError."""
+        namespace, kind = MANIFESTS
+        request, found = state_pb2.ListRequest(namespace=namespace, type=kind), list[dict[str, Any]]()
+
+        def take(message: Any) -> None:
+            found.extend(yaml.safe_load(message.resource.spec.yaml_spec).get("items") or [])
+
+        try:
+            self.follow(node, "List", StateStub, request, take, self._timeout)
+        except UNREADABLE as error:
+            raise malformed(node, "List", error) from error
+        return found
+
+    def follow(
+        self, node: str, name: str, stub: type[Any], request: object, take: Callable[[Any], None], timeout: float
+    ) -> None:
+        """Hand over each message that a node streams in answer to a call, until it ends; `timeout` bounds the whole.
+
+        Raises what `take` raises, ApiError, and Unreachable for a stream that broke off: then what was taken is not
+        all. `name` is gRPC's name of the call, and `stub` is the class that makes it.
+        """
+        took: list[bool] = []
+
+        async def send(channel: Channel) -> None:
+            async with getattr(stub(channel), name).open(timeout=timeout, metadata=_metadata(node)) as stream:
+                await stream.send_message(request, end=True)
+                async for message in stream:
+                    took.append(True)
+                    take(message)
+
+        async def send_once(channel: Channel) -> None:
+            try:
+                await send(channel)
+            except (OSError, StreamTerminatedError, TimeoutError) as broken:
+                if not took:
+                    raise
+                raise Unreachable(f"Talos on {node} broke off in the middle of {name}", code="UNAVAILABLE") from broken
+
+        self._converse(node, name, send_once)
+
+    def upload(self, node: str, name: str, stub: type[Any], messages: Iterable[object], timeout: float) -> Any:
+        """Send messages to a node and return its one answer; `timeout` bounds the whole. Raises ApiError."""
+
+        async def send(channel: Channel) -> Any:
+            async with getattr(stub(channel), name).open(timeout=timeout, metadata=_metadata(node)) as stream:
+                for message in messages:
+                    await stream.send_message(message)
+                await stream.end()
+                return await stream.recv_message()
+
+        return self._converse(node, name, send)
+
+    def tell(self, node: str, name: str, stub: type[Any], request: object, timeout: float | None = None) -> Any:
+        """Make one call to a node and return its answer. Raises ApiError."""
+        return self._ask(node, _Call(name, stub, request, lambda reply: reply, timeout))
+
+    def tell_once(self, node: str, name: str, stub: type[Any], request: object, timeout: float) -> Any:
+        """Make one call that must not be repeated at another endpoint, and return its answer. Raises ApiError.
+
+        After Unreachable nobody knows whether the node heard it.
+        """
+
+        async def send(channel: Channel) -> Any:
+            return await getattr(stub(channel), name)(request, timeout=timeout, metadata=_metadata(node))
+
+        reply = self._converse(node, name, send, is_repeated=False)
+        if (error := failure(reply, node)) is not None:
+            raise error
+        return reply
+
+    def _converse(
+        self, node: str, name: str, send: Callable[[Channel], Awaitable[Found]], *, is_repeated: bool = True
+    ) -> Found:
+        async def converse() -> Found:
+            async with Channels(self._endpoints, self._tls) as channels:
+                return await (channels.first_answer(send) if is_repeated else channels.only_answer(send))
+
+        self.calls.note(name)
+        try:
+            return asyncio.run(converse())
+        except Exception as error:
+            raise translated(error, node, is_repeated=is_repeated) from error
+
     def _ask(self, node: str, call: _Call[Found]) -> Found:
         found = self._ask_all([node], call)[node]
         if isinstance(found, ApiError):
@@ -183,7 +271,10 @@ class Talos:
         return found
 
     def _ask_all(self, nodes: Iterable[str], call: _Call[Found]) -> dict[str, Found | ApiError]:
-        return asyncio.run(self._gather(list(dict.fromkeys(nodes)), call))
+        asked = list(dict.fromkeys(nodes))
+        for _ in asked:
+            self.calls.note(call.name)
+        return asyncio.run(self._gather(asked, call))
 
     async def _gather(self, nodes: list[str], call: _Call[Found]) -> dict[str, Found | ApiError]:
         async with Channels(self._endpoints, self._tls) as channels:
@@ -192,16 +283,22 @@ class Talos:
 
     async def _answer(self, channels: Channels, node: str, call: _Call[Found]) -> Found | ApiError:
         async def send(channel: Channel) -> Any:
-            metadata = {"node": node, "client": "tallship"}
             timeout = self._timeout if call.timeout is None else call.timeout
-            return await getattr(call.stub(channel), call.name)(call.request, timeout=timeout, metadata=metadata)
+            sent = getattr(call.stub(channel), call.name)(call.request, timeout=timeout, metadata=_metadata(node))
+            return await sent
 
-        self.calls.note(call.name)
         try:
             reply = await channels.first_answer(send)
         except Exception as error:
             return translated(error, node)
-        return failure(reply, node) or call.read(reply)
+        try:
+            return failure(reply, node) or call.read(reply)
+        except UNREADABLE as error:
+            return malformed(node, call.name, error)
+
+
+def _metadata(node: str) -> dict[str, str]:
+    return {"node": node, "client": "tallship"}
 
 
 def _version(reply: machine_pb2.VersionResponse) -> Version:

@@ -8,7 +8,7 @@ import binascii
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -24,13 +24,20 @@ from tallship.errors import ApiError, SetupError, Unreachable
 Answer = TypeVar("Answer")
 
 PORT = 50000
+CONNECT_SECONDS = 10.0
+"""How long an endpoint may take to take a connection."""
 NO_ANSWER = (Status.UNAVAILABLE, Status.DEADLINE_EXCEEDED)
 MAY_PASS = (Status.ABORTED, Status.CANCELLED, Status.RESOURCE_EXHAUSTED)
+MAY_PASS_WHEN_REPEATED = (Status.UNKNOWN, Status.INTERNAL)
 HINTS = {
     Status.PERMISSION_DENIED: "the talosconfig's role may not do this: `os:reader` looks, `os:admin` changes",
     Status.UNIMPLEMENTED: "the node is a worker, in maintenance mode, or of another Talos release",
     Status.UNAVAILABLE: "the endpoint answers, the node behind it does not",
 }
+OTHER_HINT = "is the node well? `tallship status` shows it; the same command goes on from here"
+UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, yaml.YAMLError)
+"""What reading an answer raises that lacks a part."""
+SILENT = "is the node up, and does the firewall let this machine through? `tallship status` looks"
 OTHER_IDENTITY = (
     "the machine is of another cluster, in maintenance mode, or the address is not in its `machine.certSANs`"
 )
@@ -43,7 +50,7 @@ class Access:
     endpoints: tuple[str, ...]
     authority: str
     certificate: str
-    key: str
+    key: str = field(repr=False)
 
     @classmethod
     def parse(cls, talosconfig: str, endpoints: Sequence[str] = ()) -> Access:
@@ -104,6 +111,20 @@ class Channels:
                 continue
         return await send(self._channel(self._endpoints[-1]))
 
+    async def only_answer(self, send: Callable[[Channel], Awaitable[Answer]]) -> Answer:
+        """Return what the first endpoint that takes a connection answers; no other is asked when it breaks off.
+
+        For what must not happen twice: a node that is itself the endpoint may go down while it answers.
+        """
+        for endpoint in self._endpoints[:-1]:
+            channel = self._channel(endpoint)
+            try:
+                await asyncio.wait_for(channel.__connect__(), CONNECT_SECONDS)
+            except (OSError, TimeoutError):
+                continue
+            return await send(channel)
+        return await send(self._channel(self._endpoints[-1]))
+
     def _channel(self, endpoint: str) -> Channel:
         if endpoint not in self._open:
             host, port = host_and_port(endpoint)
@@ -129,20 +150,34 @@ class _Connection(Channel):
             self._transport.abort()
 
 
-def translated(error: Exception, node: str) -> ApiError:
-    """Return the project's own error for what a call to the node met. Raises the error when it is a bug of ours."""
+def translated(error: Exception, node: str, *, is_repeated: bool = True) -> ApiError:
+    """Return the project's own error for what a call to the node met. Raises the error when it is a bug of ours.
+
+    Talos: what fails behind a call is UNKNOWN, whether it passes or not; so one that may be repeated is.
+    """
     if isinstance(error, GRPCError):
         status, told = Status(error.status), str(error.message or "no message")
         if status in NO_ANSWER:
             return Unreachable(f"Talos on {node} does not answer", code=status.name, detail=told, hint=_hint(status))
-        may_pass = status in MAY_PASS
+        may_pass = status in MAY_PASS or (is_repeated and status in MAY_PASS_WHEN_REPEATED)
         return ApiError(f"Talos on {node}: {told}", code=status.name, hint=_hint(status), may_pass=may_pass)
     if isinstance(error, ssl.SSLCertVerificationError):
         return Unreachable(f"Talos on {node}: {error.verify_message}", code="CERTIFICATE", hint=OTHER_IDENTITY)
     if isinstance(error, OSError | StreamTerminatedError | TimeoutError):
         detail = str(error) or "no answer in time"
-        return Unreachable(f"Talos on {node} cannot be reached", code="UNAVAILABLE", detail=detail)
+        return Unreachable(f"Talos on {node} cannot be reached", code="UNAVAILABLE", detail=detail, hint=SILENT)
     raise error
+
+
+def malformed(node: str, call: str, error: Exception) -> ApiError:
+    """Return the error for an answer that has not the parts it must have."""
+    return ApiError(
+        f"Talos on {node} did not answer {call} as Talos does",
+        code="MALFORMED",
+        detail=repr(error)[:200],
+        hint="is the node of a Talos release that this release of tallship knows? `tallship status` shows it",
+        may_pass=True,
+    )
 
 
 def failure(reply: Any, node: str) -> ApiError | None:
@@ -155,7 +190,7 @@ def failure(reply: Any, node: str) -> ApiError | None:
 
 
 def _hint(status: Status) -> str:
-    return HINTS.get(status, "")
+    return HINTS.get(status, OTHER_HINT)
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:

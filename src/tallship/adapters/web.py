@@ -54,7 +54,7 @@ class Web:
             return str(json.loads(reply.body)["id"])
         except (ValueError, KeyError, TypeError) as error:
             raise ApiError(
-                f"{factory} does not answer as an Image Factory does", hint="does a proxy stand between?"
+                f"{factory} does not answer as an Image Factory does", hint="does a proxy stand between?", may_pass=True
             ) from error
 
     def image_size(self, url: str) -> int:
@@ -62,7 +62,8 @@ class Web:
         reply = self._ask("HEAD", url)
         if reply.status != 200:
             raise _refused(url, reply)
-        return int(reply.headers.get("content-length", "0"))
+        size = reply.headers.get("content-length", "")
+        return int(size) if size.isdecimal() else 0
 
     def image_sha256(self, url: str) -> str:
         """Return the compressed image's checksum, or nothing: the public factory sells it (402)."""
@@ -78,7 +79,8 @@ class Web:
         except urllib.error.HTTPError as error:
             return Reply(error.code, _lower(error.headers.items()), error.read(LIMIT))
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            raise Unreachable(f"no answer from {url}: {getattr(error, 'reason', '') or error!r}") from error
+            said = f"no answer from {url}: {getattr(error, 'reason', '') or error!r}"
+            raise Unreachable(said, hint="is the network up?") from error
 
 
 def _lower(headers: object) -> dict[str, str]:

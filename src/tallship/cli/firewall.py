@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from tallship.cli.options import DEFAULT, Options
 from tallship.report.answer import current
+from tallship.report.visible import visible
 
 if TYPE_CHECKING:
     from tallship.env import Env
@@ -88,7 +89,7 @@ def ask_lockout(env: Env) -> None:
     except ApiError:
         return  # the step meets it too, and is patient
     if lost:
-        sys.stderr.write(f"{lost}\ngo on? [y/N] ")
+        sys.stderr.write(f"{visible(lost)}\ngo on? [y/N] ")
         env.agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

@@ -14,6 +14,10 @@ def state_folder(options: Options, spec: Spec) -> Path:
     """Return the private folder of this cluster file, never the same for the lab and the real thing."""
     import platformdirs
 
+    return make_private_folder(platformdirs.user_state_path("tallship") / folder_name(options, spec))
+
+
+def folder_name(options: Options, spec: Spec) -> str:
+    """Return what that folder is called."""
     digest = hashlib.sha256(str(options.file.resolve()).encode()).hexdigest()[:8]
-    name = f"{spec.name}-{digest}{'-lab' if options.lab else ''}"
-    return make_private_folder(platformdirs.user_state_path("tallship") / name)
+    return f"{spec.name}-{digest}{'-lab' if options.lab else ''}"

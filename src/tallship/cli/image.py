@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from tallship.cli.options import DEFAULT, Options
 from tallship.errors import SetupError
 from tallship.report.answer import current
+from tallship.report.visible import visible
 from tallship.spec.values import Architecture
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def build(
     Parameters
     ----------
     architecture
-        amd64 or arm64, or both; that of the cluster's servers unless given
+        amd64 or arm64, or both; those of the cluster's servers unless given
     rebuild
         put a new snapshot in the place of the one that is there
     changes
@@ -45,7 +46,7 @@ def build(
     env = open_env(options, changes=changes)
     with one_at_a_time(env.folder):
         flow, names = _flow(env, tuple(dict.fromkeys(architecture)), rebuild)
-        outcomes = make(flow, env, options)
+        outcomes = make(flow, env, options, alone=False)
         built = [each for each in snapshots(env) if each.name in names and each.state == "ready"]
     answer = current()
     answer.data["changed"] = any(outcome.acted for outcome in outcomes)
@@ -113,6 +114,8 @@ def _flow(env: Env, architectures: tuple[Architecture, ...], rebuild: bool) -> t
     from tallship.manifests import image
     from tallship.ops.image import STEPS, ImageExists
 
+    if not architectures and len(env.spec.architectures) > 1:
+        architectures = env.spec.architectures
     specs = [image.for_architecture(env.spec, each) for each in architectures] or [env.spec]
     old: frozenset[int] = frozenset()
     if rebuild:
@@ -124,7 +127,7 @@ def _flow(env: Env, architectures: tuple[Architecture, ...], rebuild: bool) -> t
 def _ask(env: Env, doomed: list[Verdict]) -> None:
     """Ask a person who sits there. Raises SetupError when nobody agrees."""
     if not env.agreed and sys.stdin.isatty() and sys.stderr.isatty():
-        sys.stderr.write("".join(f"{each.what}: {each.why}\n" for each in doomed) + "delete these? [y/N] ")
+        sys.stderr.write(visible("".join(f"{each.what}: {each.why}\n" for each in doomed)) + "delete these? [y/N] ")
         env.agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
     if not env.agreed:
         raise SetupError(f"nothing was deleted: {len(doomed)} would go", hint="agree with `--yes`")

@@ -13,14 +13,16 @@ from tallship import __version__
 from tallship.errors import BUG_EXIT_CODE, Interrupted, SetupError, TallshipError
 from tallship.report.answer import CURRENT, Answer, envelope, print_error, print_json
 
-PIPE_WIDTH = 200
-"""Columns of a table that no person looks at."""
 COMMANDS = {
     "init": ("init:init", "Write tallship.yaml: the guide's cluster, commented."),
     "validate": ("validate:validate", "Show every mistake in the cluster file at once."),
     "plan": ("plan:plan", "Show each step's state, what would be bought and what it costs; changes nothing."),
     "up": ("up:up", "Make the cluster so; run it again to resume."),
     "status": ("status:status", "Show nodes, etcd, control plane, versions, firewall and cost."),
+    "diagnose": ("diagnose:diagnose", "Say what is wrong, why, and what to do; mend what is safe."),
+    "logs": ("diagnose:logs", "Show the end of a controller's log, wherever it runs."),
+    "upgrade": ("upgrade:upgrade", "Take the cluster to other versions, server by server; run it again to go on."),
+    "scale": ("scale:scale", "Change the number of control planes, one at a time."),
     "pivot": ("pivot:pivot", "Move Cluster API into the cluster itself; run it again to resume."),
     "clean": ("pivot:clean", "Delete the bootstrap cluster after a proven pivot."),
     "destroy": ("destroy:destroy", "Delete the cluster and everything of it at Hetzner but snapshots."),
@@ -51,10 +53,14 @@ IMAGE_COMMANDS = {
     "prune": ("image:prune", "Delete snapshots that no cluster uses, and what killed builds left behind."),
 }
 BACKUP_COMMANDS = {
-    "save": ("backup:save", "Save Cluster API's objects, encrypted where the cluster file names recipients."),
+    "save": ("backup:save", "Save etcd, Cluster API's objects, the secrets and the cluster file."),
+    "list": ("backup:list_", "Show every backup, newest first."),
+    "prune": ("backup:prune", "Delete backups that no rule keeps, never the newest."),
+    "restore": ("backup_restore:restore", "Bring back a cluster whose etcd has lost its quorum."),
+    "drill": ("backup_restore:drill", "Prove that a backup restores, beside the cluster."),
 }
 GROUPS = {
-    "backup": ("What a lost cluster is described by.", BACKUP_COMMANDS),
+    "backup": ("What a lost cluster is made from again.", BACKUP_COMMANDS),
     "firewall": ("Who may reach the servers.", FIREWALL_COMMANDS),
     "image": ("The Talos snapshots that servers boot from.", IMAGE_COMMANDS),
     "lab": ("A Hetzner, Kubernetes and Talos on this machine, to rehearse every command.", LAB_COMMANDS),
@@ -134,18 +140,18 @@ def _show(tokens: list[str], answer: Answer, code: int, error: TallshipError | N
         return
     if not (answer.text or answer.next_commands or error):
         return
-    from rich.console import Console
+    from tallship.report.console import for_data, for_people
 
-    out, err = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH), Console(stderr=True)
+    out, err = for_data(), for_people()
     for part in answer.text:
-        out.print(part, markup=False, highlight=False, soft_wrap=isinstance(part, str))
+        out.print(part, soft_wrap=isinstance(part, str))
     if error is not None:
         print_error(err, error, answer.log)
     elif answer.next_commands:
         own = _own_name()
         for number, command in enumerate(answer.next_commands):
             text = ("next: " if number == 0 else "      ") + command.replace("tallship ", f"{own} ")
-            err.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+            err.print(text, style="dim", soft_wrap=True)
 
 
 def _own_name() -> str:

@@ -21,9 +21,11 @@ def plan(*, changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (), o
     from tallship.cli.session import open_env
     from tallship.engine import State, look
     from tallship.flows import UP
+    from tallship.manifests.changes import Effect
+    from tallship.ops.changes import changes as differences
     from tallship.ops.cost import monthly
     from tallship.ops.firewall_view import planned
-    from tallship.report.tables import cost_table, openings_table, plan_table
+    from tallship.report.tables import changes_table, cost_table, openings_table, plan_table
 
     env = open_env(options, changes=changes)
     outcomes = look(UP, env, env.clock)
@@ -43,10 +45,14 @@ def plan(*, changes: Annotated[tuple[str, ...], Parameter(name="--set")] = (), o
         }
         for each in outcomes
     ]
+    found = differences(env, outcomes)
+    answer.data["changes"] = [each.as_data() for each in found]
     openings = planned(env)
     answer.data["cost"] = cost.as_data()
     answer.data["openings"] = [each.as_data() for each in openings]
     answer.say(plan_table(outcomes))
+    if any(each.effect is not Effect.NONE for each in found):
+        answer.say(changes_table(found))
     answer.say(openings_table(openings))
     answer.say(cost_table(cost))
     if any(each.state is not State.READY for each in outcomes):

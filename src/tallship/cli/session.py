@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -75,21 +75,29 @@ def one_at_a_time(folder: Path) -> Iterator[None]:
             f"{who} is working on this cluster", hint="wait for it, or stop it with Ctrl-C there"
         ) from error
     try:
-        holder.write_text(f"process {os.getpid()} (`tallship {' '.join(sys.argv[1:2])}`)", encoding="utf-8")
+        holder.write_text(f"process {os.getpid()} (`{_doing()}`)", encoding="utf-8")
         yield
     finally:
         lock.release()
 
 
-def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
-    """Run a flow with live progress, a journal, and Ctrl-C that stops at the next wait."""
-    from rich.console import Console
+def _doing() -> str:
+    """Return the command without its values, for those who wait for it."""
+    return " ".join(["tallship", *sys.argv[1:2]])
 
+
+def make(flow: Flow[Env], env: Env, options: Options, *, alone: bool = True) -> list[Outcome]:
+    """Run a flow with live progress, a journal, and Ctrl-C that stops at the next wait.
+
+    `alone`: while nobody else changes the cluster, from here or from elsewhere; False for what never touches it.
+    """
+    from tallship.ops.lease import RENEWAL, ClusterLease
+    from tallship.report.console import for_people
     from tallship.report.journal import Journal
     from tallship.report.live import Live
     from tallship.report.plain import Plain, Silent
 
-    console = Console(stderr=True)
+    console = for_people()
     audience: Live | Plain | Silent
     if options.quiet:
         audience = Silent()
@@ -101,10 +109,12 @@ def make(flow: Flow[Env], env: Env, options: Options) -> list[Outcome]:
     log = env.folder / "logs" / f"{stamp}-{os.getpid()}.jsonl"
     current().log = log
     journal = Journal(log, env.clock, audience)
-    run = Run(env, env.clock, journal, options.timeout, env.stop)
+    pace = RENEWAL / env.clock.speed if isinstance(env.clock, SystemClock) else None
+    lease = ClusterLease(env, _doing(), pace) if alone else None
+    run = Run(env, env.clock, journal, options.timeout, env.stop, guard=lease)
     env.tell = partial(_told, journal)
     try:
-        with stop_at_next_wait(run.stop):
+        with stop_at_next_wait(run.stop), lease.held() if lease else nullcontext():
             return run.make(flow)
     finally:
         current().data["steps"] = [as_data(outcome) for outcome in run.outcomes]

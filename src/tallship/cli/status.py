@@ -63,40 +63,64 @@ def _watch(env: Env, options: Options) -> None:
 
 def screen(found: Status) -> list[RenderableType]:
     """Return one screen of text."""
-    from tallship.report.tables import facts_table, nodes_table, openings_table
+    from tallship.report.tables import addons_table, facts_table, nodes_table, openings_table
 
-    facts = [("phase", found.phase)]
-    if found.endpoint:
-        facts.append(("endpoint", found.endpoint))
-    if found.etcd:
-        facts.append(
-            ("etcd", f"{found.etcd['members']} members, {'healthy' if found.etcd['healthy'] else 'not healthy'}")
-        )
-    if found.firewall:
-        facts.append(("firewall", found.firewall.summary))
-    if found.cost:
-        facts.append(("cost", f"{found.cost.monthly_net:.2f} {found.cost.currency} per month, net"))
-    parts: list[RenderableType] = [facts_table(facts)]
+    parts: list[RenderableType] = [facts_table(_facts(found))]
     if found.nodes:
-        parts.append(nodes_table(found.nodes))
+        parts += ["", nodes_table(found.nodes)]
+    if found.addons:
+        parts += ["", addons_table(found.addons)]
     if found.firewall and found.firewall.openings:
-        parts.append(openings_table(found.firewall.openings))
-    for problem in found.problems:
-        hint = f"\n  hint: {problem.hint}" if problem.hint else ""
-        parts += [f"problem: {problem.what}{hint}"]
+        parts += ["", openings_table(found.firewall.openings)]
+    if found.problems or found.unseen:
+        parts.append("")
+    for word, listed in (("problem", found.problems), ("could not be seen", found.unseen)):
+        for each in listed:
+            hint = f"\n  hint: {each.hint}" if each.hint else ""
+            parts.append(f"{word}: {each.what}{hint}")
     return parts
 
 
-def _show(found: Status, options: Options) -> None:
-    from rich.console import Console
+def _facts(found: Status) -> list[tuple[str, str]]:
+    from tallship.report.tables import age
 
+    facts = [("phase", found.phase), ("endpoint", found.endpoint), ("managed by", found.managed_by)]
+    facts += [(name, _version(found, name)) for name in ("kubernetes", "talos")]
+    if found.control_plane:
+        facts.append(("control plane", f"{found.control_plane['ready']} of {found.control_plane['replicas']} ready"))
+    if found.etcd:
+        health = "healthy" if found.etcd["healthy"] else "not healthy"
+        leader = f", led by {found.etcd['leader']}" if found.etcd["leader"] else ""
+        facts.append(("etcd", f"{found.etcd['members']} members, {health}{leader}"))
+    if found.firewall:
+        facts.append(("firewall", found.firewall.summary))
+    if found.certificates:
+        first = min(found.certificates, key=lambda each: each.days)
+        facts.append(("certificates", f"{first.what} is the first to end, in {first.days} days"))
+    if found.nodes:
+        newest = found.backup
+        facts.append(("backup", f"{age(newest.age_seconds)} old, in {newest.where}" if newest else "none"))
+    if found.cost:
+        facts.append(("cost", f"{found.cost.monthly_net:.2f} {found.cost.currency} per month, net"))
+    return [(name, value) for name, value in facts if value]
+
+
+def _version(found: Status, name: str) -> str:
+    """Return the version that the file wants, and what is seen where that is another one."""
+    wanted, seen = found.versions.get(f"{name}_wanted", ""), found.versions.get(f"{name}_seen") or []
+    others = [each for each in seen if each != wanted]
+    return f"{wanted}; on nodes: {', '.join(seen)}" if others else wanted
+
+
+def _show(found: Status, options: Options) -> None:
     from tallship.report.answer import Answer, envelope, print_json
+    from tallship.report.console import for_data
 
     if not options.text:
         print_json(sys.stdout, envelope("status", Answer(found.as_data()), 1 if found.problems else 0, None))
         sys.stdout.flush()
         return
-    console = Console()
+    console = for_data()
     console.clear()
     for part in screen(found):
-        console.print(part, markup=False, highlight=False)
+        console.print(part)

@@ -60,7 +60,7 @@ def _tell(env: Env, outcomes: list[Outcome], whole: bool, options: Options) -> N
     changed = any(outcome.acted for outcome in outcomes)
     answer.data["changed"] = changed
     if whole:
-        from tallship.ops.status import list_nodes
+        from tallship.ops.node_list import list_nodes
 
         nodes = list_nodes(env)
         answer.data["nodes"] = [node.as_data() for node in nodes]

@@ -14,6 +14,7 @@ import yaml
 from aiohttp import web
 
 from tallship.lab.clock import LabClock
+from tallship.lab.damage import damaged
 from tallship.lab.faults import Faults
 from tallship.lab.store import Store
 from tallship.lab.world import hold_clients
@@ -54,8 +55,9 @@ class Factory:
             request.transport.abort()
             raise ConnectionResetError("the fault `reset`")
         if fault := self._faults.take("server-error", **facts):
-            raise web.HTTPInternalServerError(text=str(fault.values.get("message", "internal server error\n")))
-        return await handler(request)
+            text = str(fault.values.get("message", "internal server error\n"))
+            return web.Response(status=int(fault.values.get("status", 500)), text=text)
+        return damaged(await handler(request), request, self._faults, facts)
 
     async def _post(self, request: web.Request) -> web.Response:
         try:

@@ -13,7 +13,7 @@ PLACES: Final[Mapping[str, tuple[str, ...]]] = {
     "Hetzner": ("api", "route", "agent", "server_type", "location", "id", "action"),
     "Hetzner's actions": ("api", "route", "agent", "server_type", "location", "id", "action", "command"),
     "Kubernetes": ("api", "route", "agent", "server"),
-    "Talos": ("api", "rpc", "machine"),
+    "Talos": ("api", "rpc", "machine", "agent"),
     "image factory": ("api", "route", "agent"),
     "machine": ("machine",),
     "this machine": (),
@@ -48,15 +48,28 @@ class Kind:
     """What can be said of how it happens."""
 
 
+_HTTP = ("Hetzner", "Kubernetes", "image factory")
 _APIS = ("Hetzner", "Kubernetes", "Talos", "image factory")
 
 KINDS: Final[Mapping[str, Kind]] = {
     "slow": Kind("the answer takes 30 s longer", _APIS, ("seconds",)),
     "reset": Kind("the connection is cut before the request acts", _APIS),
     "lost-answer": Kind(
-        "the request acts, then the connection is cut, so many `seconds` later", ("Hetzner", "Kubernetes"), ("seconds",)
+        "the request acts, then the connection is cut, so many `seconds` later",
+        ("Hetzner", "Kubernetes", "Talos"),
+        ("seconds",),
     ),
-    "server-error": Kind("refused: an error of the server's own", _APIS, ("message", "details")),
+    "truncated": Kind("the request acts, and half of the answer arrives", _HTTP),
+    "malformed": Kind(
+        "the request acts, and the answer is something else: a web page, or the `body`, with a `status` of its own",
+        (*_HTTP, "Talos"),
+        ("body", "status"),
+    ),
+    "server-error": Kind(
+        "refused: an error of the server's own; with a `status` of 500, 503 or 504",
+        _APIS,
+        ("message", "details", "status"),
+    ),
     "unauthorized": Kind(
         "refused: the token, certificate or role is not accepted",
         ("Hetzner", "Kubernetes", "Talos"),
@@ -64,7 +77,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "rate-limit": Kind(
         "refused: 429; with `bare` without the headers that tell of the limit",
-        ("Hetzner",),
+        ("Hetzner", "Kubernetes"),
         ("message", "details", "bare"),
     ),
     "locked": Kind("refused: 423, another action is running", ("Hetzner",), ("message", "details")),
@@ -75,8 +88,10 @@ KINDS: Final[Mapping[str, Kind]] = {
     ),
     "token-readonly": Kind("a change is refused: the token may only read", ("Hetzner",), ("message", "details")),
     "quota": Kind("refused: the project's limit is reached", ("Hetzner",), ("message", "details")),
+    "unlisted": Kind("what a request has made is in no list for 10 s", ("Hetzner",), ("seconds",)),
     "action-error": Kind("what a request has begun ends in an error", ("Hetzner's actions",), ("code", "message")),
-    "conflict": Kind("refused: 409, somebody else was faster", ("Kubernetes",), ("message",)),
+    "action-stuck": Kind("what a request has begun never ends", ("Hetzner's actions",)),
+    "conflict": Kind("refused: 409, somebody else was faster", ("Hetzner", "Kubernetes"), ("message", "details")),
     "watch-cut": Kind("a watch is cut when it begins", ("Kubernetes",)),
     "no-image": Kind("404 for an image", ("image factory",)),
     "short-image": Kind("an image ends halfway", ("image factory",)),
@@ -84,7 +99,9 @@ KINDS: Final[Mapping[str, Kind]] = {
     "no-rescue": Kind("a builder never boots its rescue system", ("machine",)),
     "ssh-refused": Kind("a rescue system refuses SSH for a minute more", ("machine",), ("seconds",)),
     "disk-too-small": Kind("a builder's disk is full before the image ends", ("machine",)),
-    "machine-never-boots": Kind("a machine that gets power stays dark", ("machine",)),
+    "machine-never-boots": Kind("a machine that gets power, or boots again, stays dark", ("machine",)),
+    "kubelet-fails": Kind("a machine that boots again has no kubelet", ("machine",)),
+    "upgrade-fails": Kind("the installer of a Talos upgrade fails on the machine", ("machine",)),
     "etcd-member-unhealthy": Kind("the machine's etcd says that it is sick", ("machine",)),
     "image-pull": Kind("the registry refuses to give a machine an image", ("machine",)),
     "program-slow": Kind("a program takes 60 s longer", ("program",), ("seconds",)),

@@ -37,6 +37,8 @@ BUILT_IN = (
     Kind("", "v1", "Pod", "pods"),
     Kind("", "v1", "Service", "services"),
     Kind("", "v1", "ServiceAccount", "serviceaccounts"),
+    Kind("", "v1", "PersistentVolume", "persistentvolumes", False),
+    Kind("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     Kind("apps", "v1", "Deployment", "deployments"),
     Kind("apps", "v1", "DaemonSet", "daemonsets"),
     Kind("batch", "v1", "Job", "jobs"),

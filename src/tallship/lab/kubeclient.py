@@ -15,6 +15,7 @@ import aiohttp
 import yaml
 
 from tallship.lab.clock import HELD_HEADER, held_for_client
+from tallship.lab.http_session import HttpSession
 from tallship.lab.kinds import BY_NAME, Kind
 
 Object = dict[str, Any]
@@ -46,8 +47,8 @@ class KubeClient:
         self.server = server.rstrip("/")
         self._tls = tls
         self._headers = {"User-Agent": user_agent, "Accept": "application/json"}
-        self._session: aiohttp.ClientSession | None = None
         self._source = source
+        self._http = HttpSession(self._new_session)
 
     @classmethod
     def from_kubeconfig(cls, text: str, user_agent: str) -> KubeClient:
@@ -67,13 +68,11 @@ class KubeClient:
     async def move(self, server: str, source: str) -> None:
         """Speak to another API server from now on, from an address of this machine; what is open is closed."""
         self.server, self._source = server, source
-        await self.close()
+        await self._http.renew()
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        """Close all connections, for ever."""
+        await self._http.close()
 
     async def get(self, kind: str, name: str, namespace: str = "") -> Object | None:
         """Return one object, or None when it does not exist."""
@@ -106,6 +105,17 @@ class KubeClient:
             if refused.code != 409:
                 raise
 
+    async def evict(self, pod: Object) -> None:
+        """Ask for a Pod's eviction; one that is gone already is fine. Raises KubeRefused (429: a disruption budget)."""
+        kind, namespace, name = _address(pod)
+        meta = {"name": name, "namespace": namespace}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta}
+        try:
+            await self._send("POST", kind.path(namespace, name, "eviction"), eviction)
+        except KubeRefused as refused:
+            if refused.code != 404:
+                raise
+
     async def update(self, item: Object, subresource: str = "") -> Object:
         """Replace an object (409 when its resourceVersion is old) and return it as stored."""
         kind, namespace, name = _address(item)
@@ -123,9 +133,10 @@ class KubeClient:
         return await self._send("PATCH", kind.path(namespace, name, subresource), item, _PATCH_TYPES["apply"], params)
 
     async def delete(self, kind: str, name: str, namespace: str = "") -> None:
-        """Delete an object; one that is gone already is fine."""
+        """Delete an object; one that is gone already is fine. A Pod is given no time to end."""
+        params = {"gracePeriodSeconds": "0"} if kind == "Pod" else {}
         try:
-            await self._send("DELETE", BY_NAME[kind].path(namespace, name))
+            await self._send("DELETE", BY_NAME[kind].path(namespace, name), params=params)
         except KubeRefused as refused:
             if refused.code != 404:
                 raise
@@ -133,7 +144,7 @@ class KubeClient:
     async def ready(self) -> bool:
         """True when the server answers /readyz."""
         try:
-            async with self._http().get(f"{self.server}/readyz", ssl=self._tls) as answer:
+            async with self._http.get().get(f"{self.server}/readyz", ssl=self._tls) as answer:
                 return answer.status == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
@@ -150,7 +161,7 @@ class KubeClient:
         params = {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
         url = self.server + known.path(namespace)
         timeout = aiohttp.ClientTimeout(total=None)
-        async with self._http().get(url, params=params, ssl=self._tls, timeout=timeout) as answer:
+        async with self._http.get().get(url, params=params, ssl=self._tls, timeout=timeout) as answer:
             async for line in answer.content:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
@@ -165,7 +176,7 @@ class KubeClient:
         headers = {"Content-Type": content_type} if body is not None else {}
         if held_for_client.get():
             headers[HELD_HEADER] = "1"
-        async with self._http().request(
+        async with self._http.get().request(
             method, self.server + path, data=data, headers=headers, params=params or {}, ssl=self._tls
         ) as answer:
             if answer.content_type != "application/json":  # a path that no resource has
@@ -175,11 +186,9 @@ class KubeClient:
                 raise KubeRefused(answer.status, found)
             return found
 
-    def _http(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            connector = aiohttp.TCPConnector(limit=0, local_addr=(self._source, 0) if self._source else None)
-            self._session = aiohttp.ClientSession(headers=self._headers, connector=connector)
-        return self._session
+    def _new_session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(limit=0, local_addr=(self._source, 0) if self._source else None)
+        return aiohttp.ClientSession(headers=self._headers, connector=connector)
 
 
 async def close_all(clients: list[KubeClient]) -> None:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 from aiohttp import web
 
+from tallship.lab.bbolt import Buckets
+
 
 @dataclass(frozen=True, repr=False)
 class ClusterFacts:
@@ -22,6 +24,10 @@ class ClusterFacts:
     """Its private key, PEM."""
     services: str
     """The network of Service addresses, CIDR."""
+
+
+class SnapshotRefused(Exception):
+    """A snapshot could not be made or restored; the text is etcd's or the lab's reason."""
 
 
 class KubeServer(Protocol):
@@ -42,6 +48,15 @@ class KubeServer(Protocol):
 
     async def node_is_ready(self, name: str) -> bool:
         """True when the Node of that name says that it is Ready."""
+
+    async def snapshot(self, own: Buckets) -> bytes:
+        """Return the database that holds the objects; `own` is what etcd keeps in it about itself.
+
+        A real server's etcd has that of its own. Raises SnapshotRefused.
+        """
+
+    async def restore(self, stored: bytes) -> None:
+        """Put a database in the place of what there is, before the server first serves. Raises SnapshotRefused."""
 
     def write_log(self, namespace: str, pod: str, text: str) -> None:
         """Set what `kubectl logs` shows of a pod."""

@@ -11,6 +11,7 @@ PULLS = {
     "cluster-api-controller": 6.0,  # ~30 MB compressed from registry.k8s.io
     "caph": 8.0,  # the manager and an installer archive beside it
     "talos-controller": 5.0,  # CABPT and CACPPT: one static program each, FROM scratch
+    "installer": 25.0,  # ~200 MB compressed from factory.talos.dev, at 10 MB/s and a little for the factory
     "cert-manager": 5.0,  # ~20 MB compressed from quay.io
 }
 """Pulling an image for the first time on a node, by what its name contains (sizes: the registries' own listings)."""

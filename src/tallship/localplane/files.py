@@ -43,6 +43,11 @@ class Layout:
         return self.folder / "certificates"
 
     @property
+    def encryption(self) -> Path:
+        """How stored objects are encrypted, where they are."""
+        return self.folder / "certificates" / "encryption.yaml"
+
+    @property
     def data(self) -> Path:
         """etcd's data."""
         return self.folder / "etcd"
@@ -86,11 +91,15 @@ def read_json(file: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+LINE_BYTES = 2048
+"""How long a line of a log is at most, by reckoning: the end of a log is read without its beginning."""
+
+
 def last_lines(file: Path, count: int = 8) -> str:
     """Return the end of a log; empty when there is none."""
     try:
         with file.open("rb") as log:
-            log.seek(max(0, file.stat().st_size - 16384))
+            log.seek(max(0, file.stat().st_size - count * LINE_BYTES))
             return "\n".join(log.read().decode(errors="replace").splitlines()[-count:])
     except OSError:
         return ""

@@ -146,6 +146,8 @@ def _api_server(layout: Layout, folder: Path, api: Api, ports: Mapping[str, int]
         "allow-privileged": "true",
         "profiling": "false",
     }
+    if layout.encryption.exists():
+        arguments["encryption-provider-config"] = layout.encryption
     probe = Probe(f"{api.url}/readyz", str(files / "ca.crt"))
     return Program(API_SERVER, _argv(folder / API_SERVER, arguments), probe=probe, after=(ETCD,))
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Settings:
     """The network of Service addresses, CIDR."""
     authority: Pair | None = None
     """Who signs clients' certificates and the API server's; None: an authority of the plane's own."""
+    encryption: str = field(default="", repr=False)
+    """An EncryptionConfiguration, YAML, for what is stored encrypted; it holds keys."""
 
     def facts(self) -> dict[str, Any]:
         """Return what must be equal for a running plane to be the one that is wanted; no secrets."""
@@ -57,6 +59,7 @@ class Settings:
             "hosts": list(self.hosts),
             "services": self.services,
             "authority": given,
+            "encrypted": bool(self.encryption),
         }
 
 
@@ -257,6 +260,8 @@ def _describe(layout: Layout, settings: Settings, kept_ports: dict[str, int]) ->
     write_private(layout.kept, json.dumps({"settings": settings.facts(), "ports": ports}, indent=1))
     api = kubernetes.Api(settings.address, ports[kubernetes.API_SERVER], settings.hosts, settings.services)
     kubernetes.write_certificates(layout, api, settings.authority)
+    if settings.encryption:
+        write_private(layout.encryption, settings.encryption)
     for program in kubernetes.programs(layout, settings.programs.absolute(), api, ports):
         program.write(layout.programs)
 

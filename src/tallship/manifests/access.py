@@ -25,6 +25,7 @@ class Access:
     """What a kubeconfig or talosconfig gives: to whom it talks, whom it trusts, and as whom."""
 
     servers: tuple[str, ...]
+    """Endpoints, and the nodes behind them that a talosconfig names."""
     authority: bytes
     certificate: bytes
 
@@ -59,7 +60,9 @@ def read(noun: str, text: str) -> Access:
         if noun == "talosconfig":
             context = config["contexts"][config["context"]]
             keys = (context["ca"], context["crt"])
-            return Access(tuple(context["endpoints"]), *(base64.b64decode(each) for each in keys))
+            return Access(
+                (*context["endpoints"], *context.get("nodes", ())), *(base64.b64decode(each) for each in keys)
+            )
         context = _named(config["contexts"], config["current-context"])["context"]
         cluster = _named(config["clusters"], context["cluster"])["cluster"]
         user = _named(config["users"], context["user"])["user"]

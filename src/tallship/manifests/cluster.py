@@ -89,11 +89,19 @@ def hetzner_cluster(spec: Spec, load_balancer_ip: str = "") -> Document:
                 "subnetCidrBlock": spec.network.control_plane_subnet,
                 "networkZone": spec.hetzner.network_zone,
             },
-            "hcloudPlacementGroups": [{"name": PLACEMENT_GROUP, "type": "spread"}],
+            "hcloudPlacementGroups": [{"name": each, "type": "spread"} for each in placement_groups(spec)],
             "sshKeys": {"hcloud": []},
             "hetznerSecretRef": {"name": HETZNER_SECRET, "key": {"hcloudToken": HETZNER_SECRET_KEY}},
         },
     }
+
+
+def placement_groups(spec: Spec) -> list[str]:
+    """Return the names of all placement groups as documents name them: the control plane's, and each part of a pool."""
+    pools = [
+        spec.names.placement_group_of(pool.name, part + 1) for pool in spec.workers for part in range(len(pool.parts))
+    ]
+    return [PLACEMENT_GROUP, *pools]
 
 
 def machine_template(spec: Spec) -> Document:
@@ -117,8 +125,13 @@ def _machine(spec: Spec) -> Document:
 
 def template_name(spec: Spec) -> str:
     """Return `NAME-control-plane-HASH8`: a template cannot be changed, so another content has another name."""
-    content = json.dumps(_machine(spec), sort_keys=True, separators=(",", ":"))
-    return f"{spec.names.control_plane}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+    return f"{spec.names.control_plane}-{fingerprint(_machine(spec))}"
+
+
+def fingerprint(content: Document) -> str:
+    """Return eight characters that other content has differently."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def control_plane(spec: Spec, load_balancer_ip: str) -> Document:

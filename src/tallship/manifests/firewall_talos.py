@@ -22,6 +22,9 @@ VXLAN_PORT = 8472
 GENEVE_PORT = 6081
 WIREGUARD_PORT = 51871
 ANYWHERE = "0.0.0.0/0"
+DEFAULT: Document = {"apiVersion": "v1alpha1", "kind": "NetworkDefaultActionConfig", "ingress": "block"}
+ONLY_CONTROL_PLANES = ("trustd", "kubernetes-api", "etcd")
+"""The rules about what runs on control planes alone."""
 
 
 def documents(spec: Spec) -> list[Document]:
@@ -33,10 +36,12 @@ def documents(spec: Spec) -> list[Document]:
 
     A load balancer's health checks, and all that it forwards, come from its address in the servers' subnet.
     """
-    return [
-        {"apiVersion": "v1alpha1", "kind": "NetworkDefaultActionConfig", "ingress": "block"},
-        *(_rule(name, ports, protocol, sources) for name, ports, protocol, sources in _rules(spec)),
-    ]
+    return [DEFAULT, *(_rule(*each) for each in _rules(spec))]
+
+
+def worker_documents(spec: Spec) -> list[Document]:
+    """Return the documents of a worker, which serves less: no Kubernetes API, no etcd, and it signs nothing."""
+    return [DEFAULT, *(_rule(*each) for each in _rules(spec) if each[0] not in ONLY_CONTROL_PLANES)]
 
 
 def _rules(spec: Spec) -> Iterator[tuple[str, Sequence[int | str], str, Sequence[str]]]:

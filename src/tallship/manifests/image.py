@@ -63,6 +63,16 @@ def name(spec: Spec) -> str:
     return spec.image.name or f"talos-{spec.architecture}-{spec.talos.version}{suffix(spec)}"
 
 
+def specs(spec: Spec) -> list[Spec]:
+    """Return the spec once for each architecture in use, with that image; the control plane's is the first."""
+    return [for_architecture(spec, each) for each in spec.architectures]
+
+
+def names(spec: Spec) -> list[str]:
+    """Return the name of each image in use; two architectures share a name that the cluster file gives."""
+    return list(dict.fromkeys(name(each) for each in specs(spec)))
+
+
 def suffix(spec: Spec) -> str:
     """Return what ends the name of an image of this schematic."""
     identity = schematic_id(spec)

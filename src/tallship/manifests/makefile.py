@@ -91,13 +91,18 @@ _HELP = Target(
 def _image(spec: Spec) -> list[Target]:
     variables = "-var talos_version=$(TALOS_VERSION) -var schematic=$(SCHEMATIC)"
     about = "Build the snapshot. Another TALOS_VERSION has another name, to be written into manifests/cluster.yaml."
-    return [Target("image", about, ("packer init packer", f"packer build {variables} packer"))]
+    if len(spec.architectures) == 1:
+        return [Target("image", about, ("packer init packer", f"packer build {variables} packer"))]
+    builds = (f"packer build {variables} -var architecture={each} packer" for each in spec.architectures)
+    return [Target("image", about, ("packer init packer", *builds))]
 
 
-_STEPS = (
-    *("capi-init", "secret", "apply", "wait-cp", "kubeconfig", "talosconfig"),
-    *("cilium", "hcloud-ccm", "talos-ccm", "wait-nodes", "health-checks"),
-)
+def _steps(spec: Spec) -> tuple[str, ...]:
+    """Return the targets that make the cluster once there is a management cluster, in order."""
+    workers = ("workers",) if spec.workers else ()
+    charts = ("cilium", "hcloud-ccm", "talos-ccm")
+    before = ("capi-init", "secret", "apply", "wait-cp")
+    return (*before, *workers, "kubeconfig", "talosconfig", *charts, "wait-nodes", "health-checks")
 
 
 def _quoted(text: str) -> str:
@@ -125,7 +130,7 @@ def _bootstrap(spec: Spec) -> list[Target]:
     mark = CONTROL_PLANE_MARK.split(":")[0]
     unknown = UNKNOWN_ADDRESS.replace("$", "[$$]")
     return [
-        Target("bootstrap", "Make the cluster.", needs=(*(each.name for each in _kind(spec)), *_STEPS)),
+        Target("bootstrap", "Make the cluster.", needs=(*(each.name for each in _kind(spec)), *_steps(spec))),
         *_kind(spec),
         Target(
             "capi-init",
@@ -152,7 +157,14 @@ def _bootstrap(spec: Spec) -> list[Target]:
                 "  --for jsonpath='{.status.initialized}'=true --timeout 25m",
             ),
         ),
+        *_workers(spec),
     ]
+
+
+def _workers(spec: Spec) -> list[Target]:
+    """Return how the pools are made; nothing where there are none."""
+    about = "The pools of workers. A pool that is taken out of the file is deleted by hand."
+    return [Target("workers", about, ("$(APPLY) manifests/workers.yaml",))] if spec.workers else []
 
 
 def _secret() -> tuple[str, ...]:
@@ -211,7 +223,8 @@ def _helm(component: str) -> str:
 
 
 def _after(spec: Spec) -> list[Target]:
-    count = f'[ "$$($(WORK) get nodes --output name | wc -l)" -ge {spec.control_plane.replicas} ]'
+    nodes = spec.control_plane.replicas + sum(pool.replicas for pool in spec.workers)
+    count = f'[ "$$($(WORK) get nodes --output name | wc -l)" -ge {nodes} ]'
     check = "manifests/machine-health-check.yaml"
     return [
         Target(

@@ -7,6 +7,7 @@ from typing import Any
 
 from tallship.manifests import conditions
 from tallship.manifests.health import MOVE_LABEL
+from tallship.manifests.worker_rollout import is_rolled_out
 from tallship.spec.names import HETZNER_SECRET
 
 Document = Mapping[str, Any]
@@ -26,7 +27,11 @@ def is_moving(cluster: Document) -> bool:
 
 
 def why_not_yet(
-    cluster: Document, control_plane: Document | None, machines: Sequence[Document], secret: Document | None
+    cluster: Document,
+    control_plane: Document | None,
+    machines: Sequence[Document],
+    secret: Document | None,
+    deployments: Sequence[Document] = (),
 ) -> list[str]:
     """Return what a move must wait for: everything made, nothing rolling, nothing on its way out."""
     status = cluster.get("status") or {}
@@ -36,6 +41,7 @@ def why_not_yet(
     if not status.get("controlPlaneReady") or not conditions.is_true(cluster, "ControlPlaneInitialized"):
         reasons.append("the control plane is not ready")
     reasons += _why_rolling(control_plane)
+    reasons += [f"pool {conditions.name(each)} is changing" for each in deployments if not is_rolled_out(each)]
     reasons += [f"{conditions.name(each)} {why}" for each in machines for why in _why_unsettled(each)]
     if secret is None:
         reasons.append(f"there is no Secret {HETZNER_SECRET}: `tallship up --only secret` makes it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tallship.manifests import addons, cluster, clusterctl, health, makefile, packer
+from tallship.manifests import addons, cluster, clusterctl, health, makefile, packer, workers
 from tallship.manifests.yaml_text import dump_all
 from tallship.spec import Spec
 
@@ -16,6 +16,8 @@ def files(spec: Spec, load_balancer_ip: str = cluster.UNKNOWN_ADDRESS) -> dict[s
         "manifests/machine-health-check.yaml": dump_all(health.annotated(spec)),
         "packer/hcloud_talosimage.pkr.hcl": packer.template(spec),
     }
+    if spec.workers:
+        tree["manifests/workers.yaml"] = dump_all(workers.annotated(spec))
     for component in ("cilium", "hcloud-ccm", "talos-ccm"):
         tree[f"bootstrap/{component}-values.yaml"] = addons.text(component, spec)
     return tree

@@ -19,9 +19,15 @@ class _SaidTwice(Exception):
     """Two patches set the same value or list: their order and Talos' rules for it decide."""
 
 
+ON_DELETE = {"type": "OnDelete"}
+"""CACPPT: the strategy that replaces only Machines that somebody deletes."""
+
+
 def replaces_machines(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     """Return why applying `wanted` over `live` would replace machines; nothing when it would not."""
     before, after = live["spec"], wanted["spec"]
+    if is_on_delete(wanted):
+        return []
     reasons = []
     if before["version"] != after["version"]:
         reasons.append(f"Kubernetes {before['version']} becomes {after['version']}")
@@ -29,6 +35,40 @@ def replaces_machines(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> lis
     if old != new:
         reasons.append(f"template {old} becomes {new}: server type or image differ")
     return reasons + _config_changes(_controlplane(live), _controlplane(wanted))
+
+
+def is_on_delete(control_plane: Mapping[str, Any]) -> bool:
+    """True when no Machine of the control plane is replaced because of what its document says."""
+    return (control_plane["spec"].get("rolloutStrategy") or {}).get("type") == ON_DELETE["type"]
+
+
+def without_replacing(wanted: Document) -> Document:
+    """Return the document so that it replaces no Machine: what it says counts for new ones only."""
+    return {**wanted, "spec": {**wanted["spec"], "rolloutStrategy": dict(ON_DELETE)}}
+
+
+def differs_in_talos_alone(
+    live: Mapping[str, Any], wanted: Mapping[str, Any], templates: tuple[Mapping[str, Any], Mapping[str, Any]]
+) -> bool:
+    """True when two control planes differ in nothing but the version of Talos; `templates` are their machines'."""
+    before, after = (_without_talos(each) for each in (live, wanted))
+    old, new = (dict(each["spec"]["template"]["spec"]) for each in templates)
+    machines = [{key: value for key, value in each.items() if key != "imageName"} for each in (old, new)]
+    return before == after and machines[0] == machines[1]
+
+
+def _without_talos(control_plane: Mapping[str, Any]) -> tuple[Any, ...]:
+    config = {key: value for key, value in _filled(_controlplane(control_plane)).items() if key != "talosVersion"}
+    return control_plane["spec"]["version"], config
+
+
+def same_config(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """True when two Talos configurations are the same to the byte, as CACPPT compares them; empty values are none."""
+    return _filled(one) == _filled(other)
+
+
+def _filled(config: Mapping[str, Any]) -> Document:
+    return {key: value for key, value in config.items() if value not in ([], {}, "", None)}
 
 
 def _config_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
@@ -55,8 +95,13 @@ def with_stored_patches(live: Mapping[str, Any], wanted: Document) -> Document:
 
 def same_meaning(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """True when the patches of two control planes mean the same, however they are written or divided."""
+    return same_patches(_patches(_controlplane(live)), _patches(_controlplane(wanted)))
+
+
+def same_patches(one: Sequence[str], other: Sequence[str]) -> bool:
+    """True when patches mean the same, however they are written or divided."""
     try:
-        before, after = (_parsed(_patches(_controlplane(each))) for each in (live, wanted))
+        before, after = _parsed(one), _parsed(other)
     except yaml.YAMLError:
         return False
     if before == after:

@@ -9,11 +9,15 @@ from tallship.manifests import firewall_talos
 from tallship.manifests.yaml_text import dump
 from tallship.spec import Spec
 from tallship.spec.models import Oidc
+from tallship.spec.patches import is_of_control_planes
+from tallship.spec.pools import Pool
 
 EXCLUDE_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """Talos puts it on control planes; with it a load balancer of a Service would have no targets."""
 
 Patch = dict[str, Any]
+
+_HOST_DNS = {"enabled": True, "resolveMemberNames": True}
 
 WITHOUT_DHCP_PATCH = """\
 Never JSON patches: they do not work with Talos 1.12 and later.
@@ -28,6 +32,25 @@ def patches(spec: Spec, load_balancer_ip: str) -> list[str]:
     """Return the strategic merge patches of the control plane, ours first; never empty."""
     own = [dump(patch) for _, patch in _patches(spec, load_balancer_ip)]
     return own + [patch if isinstance(patch, str) else dump(patch) for patch in spec.talos.patches]
+
+
+def worker_patches(spec: Spec, pool: Pool) -> list[str]:
+    """Return the strategic merge patches of a pool's servers, ours first; never empty.
+
+    `talos.patches` of the cluster file follow, but for those that only control planes may be told.
+    """
+    own = [dump(patch) for _, patch in _worker_patches(spec, pool)]
+    return own + [patch if isinstance(patch, str) else dump(patch) for patch in _for_workers(spec)]
+
+
+def worker_comments(spec: Spec, pool: Pool) -> list[str]:
+    """Return for each patch of a pool's servers what its reader needs to know."""
+    own = [comment for comment, _ in _worker_patches(spec, pool)]
+    return own + ["From `talos.patches` of the cluster file."] * len(_for_workers(spec))
+
+
+def _for_workers(spec: Spec) -> list[str | dict[str, Any]]:
+    return [patch for patch in spec.talos.patches if not is_of_control_planes(patch)]
 
 
 def comments(spec: Spec) -> list[str]:
@@ -76,6 +99,27 @@ def _patches(spec: Spec, load_balancer_ip: str) -> Iterator[tuple[str, Patch]]:
         yield from ((about, document) for document in firewall_talos.documents(spec))
 
 
+def _worker_patches(spec: Spec, pool: Pool) -> Iterator[tuple[str, Patch]]:
+    yield (
+        "The kubelet waits for the CCM, asks for its serving certificate, and has the private address.",
+        {"machine": {"kubelet": _kubelet(spec)}},
+    )
+    yield "Names of the cluster's members resolve on the host.", {"machine": {"features": {"hostDNS": _HOST_DNS}}}
+    yield "The Hetzner CCM initialises nodes.", {"cluster": {"externalCloudProvider": {"enabled": True}}}
+    if pool.node_labels:
+        yield "The pool's labels.", {"machine": {"nodeLabels": pool.node_labels}}
+    if pool.taints:
+        # siderolabs/talos #10935: `machine.nodeTaints` does nothing on a worker.
+        taints = [{key: value for key, value in taint.model_dump().items() if value} for taint in pool.taints]
+        yield (
+            "The pool's taints. A worker's kubelet may set them when it registers its node, and never after.",
+            {"machine": {"kubelet": {"extraConfig": {"registerWithTaints": taints}}}},
+        )
+    if spec.firewall.talos:
+        about = "Talos' own firewall: a port that no rule names is closed, on the private network too."
+        yield from ((about, document) for document in firewall_talos.worker_documents(spec))
+
+
 def _kubelet(spec: Spec) -> Patch:
     return {
         "extraArgs": {"cloud-provider": "external", "rotate-server-certificates": "true"},
@@ -86,7 +130,7 @@ def _kubelet(spec: Spec) -> Patch:
 
 def _features() -> Patch:
     return {
-        "hostDNS": {"enabled": True, "resolveMemberNames": True},
+        "hostDNS": _HOST_DNS,
         "kubernetesTalosAPIAccess": {
             "enabled": True,
             "allowedRoles": ["os:reader"],

@@ -8,9 +8,8 @@ from pathlib import Path
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.manifests import access
-from tallship.ops.cluster import find_control_plane, has_providers, load_balancer_address
+from tallship.ops.cluster import find_control_plane, has_providers, list_control_planes, load_balancer_address
 from tallship.ops.files import is_private, put_private
-from tallship.ops.kinds import MACHINE
 
 RENEW_DAYS = 30
 """A client certificate with fewer days left is fetched anew."""
@@ -58,7 +57,7 @@ class TalosconfigWritten(Step[Env]):
         text = stored(env, env.spec.names.talosconfig_secret, "talosconfig")
         if text is None:
             return None
-        addresses = access.node_addresses(env.home.list(*MACHINE, "default"))
+        addresses = access.node_addresses(list_control_planes(env))
         endpoints = [load_balancer_address(env)] if env.spec.load_balancer.talos_api else addresses.external
         return access.talosconfig(text, endpoints, addresses.internal)
 

@@ -12,7 +12,7 @@ from typing import Protocol
 from tallship import versions
 from tallship.engine import Seen, State
 from tallship.env import Env
-from tallship.errors import SetupError
+from tallship.errors import SetupError, Unreachable
 from tallship.localplane import plane
 from tallship.localplane.child import State as Running
 from tallship.localplane.plane import LocalPlane, Settings
@@ -50,6 +50,30 @@ def of(env: Env) -> Bootstrap | None:
     kinds: dict[str, Callable[[Env], Bootstrap]] = {"kind": KindCluster, LOCAL: LocalCluster}
     kind = kinds.get(env.spec.management.mode)
     return None if kind is None else kind(env)
+
+
+def home_answers(env: Env) -> bool:
+    """True when the API that holds the Cluster API objects answers, False where there is none yet or any more.
+
+    Raises Unreachable when it is there and silent: that may pass, and says nothing of what it holds.
+    """
+    if env.manages_itself:
+        return True
+    if not env.management_kubeconfig.exists():
+        return False
+    try:
+        env.management.find("v1", "Namespace", "default")
+    except Unreachable:
+        if is_gone(env):
+            return False
+        raise
+    return True
+
+
+def is_gone(env: Env) -> bool:
+    """True when the file asks for a bootstrap cluster of ours, and there is none."""
+    cluster = of(env)
+    return cluster is not None and not cluster.exists()
 
 
 @dataclass(frozen=True)
@@ -158,7 +182,7 @@ def given_programs(env: Env) -> Path | None:
         return env.site.local_programs
     if env.site.is_lab:
         hint = "`tallship lab up --fresh --kubernetes real --programs DIR`, or rehearse with `management: kind`"
-        raise SetupError("`management: local` needs a lab of real API servers", hint=hint)
+        raise SetupError("plain processes of this machine need a lab of real API servers", hint=hint)
     given = env.spec.programs.path
     return None if given is None else env.base / Path(given).expanduser()
 

@@ -7,11 +7,13 @@ from typing import Any
 from tallship.adapters import reach
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
-from tallship.errors import ApiError
-from tallship.manifests import access, cluster, conditions, pivot
-from tallship.ops import nudges
+from tallship.errors import ApiError, Unreachable
+from tallship.manifests import access, changes, cluster, conditions, pivot, roll, rollout, worker_rollout
+from tallship.ops import bootstrap, nudges
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
 from tallship.ops.objects import equals_stored, find
+from tallship.ops.server_choice import placed
+from tallship.spec.names import CLUSTER_LABEL, CONTROL_PLANE_LABEL
 
 Document = dict[str, Any]
 
@@ -32,7 +34,11 @@ class ClusterApplied(Step[Env]):
         if is_paused(env):
             hint = "`tallship pivot` finishes a move; else whoever paused it sets its `spec.paused` to false"
             return Seen(State.BROKEN, "the Cluster is paused: no controller works on it", hint=hint)
-        different = [each["kind"] for each in infrastructure(env) if not equals_stored(env.home, each)]
+        wanted = infrastructure(env)
+        if fixed := _refused(env, wanted):
+            hint = "change it back, or make another cluster with it"
+            return Seen(State.BROKEN, f"a cluster that stands cannot change this: {'; '.join(fixed)}", hint=hint)
+        different = [each["kind"] for each in wanted if not equals_stored(env.home, each)]
         if different:
             return Seen(State.MISSING, change=f"apply {', '.join(different)}")
         address = load_balancer_address(env)
@@ -89,10 +95,10 @@ class ControlPlaneInitialized(Step[Env]):
             return Seen(State.BLOCKED, "needs `apply` first")
         if conditions.initialized(live):
             return Seen(State.READY)
-        found, servers = env.home.list(*MACHINE, "default"), env.home.list(*HCLOUD_MACHINE, "default")
+        found, servers = list_control_planes(env), env.home.list(*HCLOUD_MACHINE, "default")
         return nudges.see(
             conditions.machines(found, servers),
-            nudges.News("CAPH", find_hetzner_cluster(env), self._running_unseen(env, servers)),
+            nudges.News("CAPH", find_hetzner_cluster(env), running_unseen(env, servers)),
             nudges.News("CACPPT", live, self._answering_unseen(env, live, found)),
         )
 
@@ -107,14 +113,6 @@ class ControlPlaneInitialized(Step[Env]):
         objects += env.home.list(*HCLOUD_MACHINE, "default") + env.home.list(*TALOS_CONFIG, "default")
         return [line for each in objects for line in conditions.why_not_ready(each)]
 
-    def _running_unseen(self, env: Env, servers: list[Document]) -> list[str]:
-        """Return an event for each server that runs while CAPH still waits for its next poll."""
-        waiting = {each["metadata"]["name"] for each in servers if not each.get("status", {}).get("ready")}
-        if not waiting:
-            return []
-        found = env.hetzner.list_servers(env.spec.names.owned_by_caph)
-        return [f"running-{each.id}" for each in found if each.name in waiting and each.status == "running"]
-
     def _answering_unseen(self, env: Env, live: Document, machines: list[Document]) -> list[str]:
         """Return an event for what answers and CACPPT still waits for: Talos on each machine, then the API server."""
         if conditions.bootstrapped(live):
@@ -124,14 +122,36 @@ class ControlPlaneInitialized(Step[Env]):
         return [f"talos-{each}" for each in addresses if each in answering]
 
 
+def _refused(env: Env, wanted: list[Document]) -> list[str]:
+    """Return what of the infrastructure differs and cannot be changed any more."""
+    found = [changes.of_document(live, each) for each in wanted[:2] if (live := find(env.home, each)) is not None]
+    return [line for each in found if each.effect is changes.Effect.REFUSED for line in each.details]
+
+
+def running_unseen(env: Env, servers: list[Document]) -> list[str]:
+    """Return an event for each server that runs while CAPH still waits for its next poll."""
+    waiting = {each["metadata"]["name"] for each in servers if not each.get("status", {}).get("ready")}
+    if not waiting:
+        return []
+    found = env.hetzner.list_servers(env.spec.names.owned_by_caph)
+    return [f"running-{each.id}" for each in found if each.name in waiting and each.status == "running"]
+
+
 def has_providers(env: Env) -> bool:
-    """True when the API that holds the Cluster API objects answers and knows their kinds."""
+    """True when the API that holds the Cluster API objects knows their kinds; False where there is none.
+
+    Raises Unreachable when it is there and silent.
+    """
     if env.manages_itself:
         return True
-    if not env.home_is_up():
+    if not env.management_kubeconfig.exists():
         return False
     try:
         env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+    except Unreachable:
+        if bootstrap.is_gone(env):
+            return False
+        raise
     except ApiError as error:
         if error.code == "unknown-kind":
             return False
@@ -150,6 +170,11 @@ def find_control_plane(env: Env) -> Document | None:
     return env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
 
 
+def list_control_planes(env: Env) -> list[Document]:
+    """Return the Machines of the control plane."""
+    return env.home.list(*MACHINE, "default", f"{CLUSTER_LABEL}={env.spec.name},{CONTROL_PLANE_LABEL}=")
+
+
 def find_hetzner_cluster(env: Env) -> Document | None:
     """Return the live HetznerCluster, or None."""
     return env.home.find(*HETZNER_CLUSTER, env.spec.name, "default")
@@ -162,14 +187,51 @@ def load_balancer_address(env: Env) -> str:
 
 
 def infrastructure(env: Env) -> list[Document]:
-    """Return the infrastructure documents; the endpoint that CAPH has filled in stays as it is."""
-    documents = cluster.infrastructure(env.spec)
+    """Return the infrastructure documents; CAPH's endpoint stays as it is, and so do placement groups with servers."""
+    documents = cluster.infrastructure(placed(env))
     live = find_hetzner_cluster(env)
-    return [conditions.with_live_endpoint(each, live) if live else each for each in documents]
+    if live is None:
+        return documents
+    servers: list[Document] = []
+    if {each["name"] for each in worker_rollout.live_groups(live)} - set(cluster.placement_groups(env.spec)):
+        servers = env.home.list(*HCLOUD_MACHINE, "default", f"{CLUSTER_LABEL}={env.spec.name}")
+    return [_over_live(each, live, servers) for each in documents]
+
+
+def _over_live(wanted: Document, live: Document, servers: list[Document]) -> Document:
+    """Return a document with what must not be taken away from the live HetznerCluster."""
+    if wanted["kind"] != "HetznerCluster":
+        return wanted
+    return worker_rollout.with_groups_in_use(conditions.with_live_endpoint(wanted, live), live, servers)
 
 
 def control_plane(env: Env, address: str) -> Document:
-    """Return the control plane document; patches that mean the same as the stored ones keep the stored bytes."""
-    wanted = cluster.control_plane(env.spec, address)
+    """Return the control plane document; patches that mean the same as the stored ones keep the stored bytes.
+
+    Servers that were upgraded in place to what it says are not replaced for it, unless the person agreed to that.
+    """
+    wanted = cluster.control_plane(placed(env), address)
     live = find(env.home, wanted)
-    return conditions.with_stored_patches(live, wanted) if live else wanted
+    if live is None:
+        return wanted
+    wanted = conditions.with_stored_patches(live, wanted)
+    return rollout.without_replacing(wanted) if not env.replace and _was_in_place(env, live, wanted) else wanted
+
+
+def _was_in_place(env: Env, live: Document, wanted: Document) -> bool:
+    """True when every control plane runs the Talos that is wanted, and nothing else would change."""
+    if not rollout.replaces_machines(live, wanted):
+        return rollout.is_on_delete(live) and bool(_outdated(env, wanted))
+    template = cluster.machine_template(placed(env))
+    name = live["spec"]["infrastructureTemplate"]["name"]
+    old = find(env.home, {**template, "metadata": {**template["metadata"], "name": name}})
+    if old is None or not rollout.differs_in_talos_alone(live, wanted, (old, template)) or not env.kubeconfig.exists():
+        return False
+    nodes = [each for each in env.workload.list("v1", "Node") if conditions.is_control_plane(each)]
+    return bool(nodes) and {conditions.talos_version(each) for each in nodes} == {env.spec.talos.version}
+
+
+def _outdated(env: Env, wanted: Document) -> tuple[str, ...]:
+    """Return the Machines that the document would have replaced."""
+    servers, configs = env.home.list(*HCLOUD_MACHINE, "default"), env.home.list(*TALOS_CONFIG, "default")
+    return roll.look(wanted, list_control_planes(env), servers, configs).outdated

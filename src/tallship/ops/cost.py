@@ -6,8 +6,10 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
+from tallship.adapters.hetzner_prices import Prices
 from tallship.env import Env
-from tallship.manifests import image
+from tallship.manifests import cluster, image
+from tallship.spec.pools import Pool
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,25 @@ def monthly(env: Env) -> Cost:
     spec, location = env.spec, env.spec.hetzner.location
     servers, names, free = spec.control_plane.replicas, spec.names, Decimal(0)
     server, balancer = spec.control_plane.server_type, spec.load_balancer.type
+    pools = [item for pool in spec.workers if pool.replicas for item in _pool(prices, pool, pool.location or location)]
+    groups = [f"placement group {spec.name}-{each}" for each in cluster.placement_groups(spec)]
     return Cost(
         prices.currency,
         (
             Item(f"server {server}", servers, prices.server(server, location)),
             Item("primary IPv4", servers, prices.primary_ipv4(location)),
+            *pools,
             Item(f"load balancer {balancer}", 1, prices.load_balancer(balancer, location)),
-            Item(f"snapshot {image.name(spec)}, per GB", 1, prices.snapshot_per_gb()),
+            *(Item(f"snapshot {each}, per GB", 1, prices.snapshot_per_gb()) for each in image.names(spec)),
             Item(f"network {names.network}", 1, free),
-            Item(f"placement group {names.placement_group}", 1, free),
+            *(Item(each, 1, free) for each in groups),
             Item(f"firewall {names.firewall}", 1, free),
         ),
     )
+
+
+def _pool(prices: Prices, pool: Pool, location: str) -> list[Item]:
+    return [
+        Item(f"server {pool.server_type} (pool {pool.name})", pool.replicas, prices.server(pool.server_type, location)),
+        Item(f"primary IPv4 (pool {pool.name})", pool.replicas, prices.primary_ipv4(location)),
+    ]

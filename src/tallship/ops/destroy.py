@@ -9,16 +9,32 @@ from tallship.adapters.hetzner_resources import Resource
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
-from tallship.manifests import firewall
+from tallship.manifests import firewall, image
+from tallship.ops import image_uses
 from tallship.ops.kinds import CLUSTER, HCLOUD_MACHINE
 from tallship.ops.pivot import UNPAUSE_HINT
 from tallship.ops.sides import Side, inside, outside
 
-SWEPT = ("servers", "load_balancers", "placement_groups", "networks", "firewalls")
-"""What is deleted by label, in this order: a network waits for those in it, a firewall for the servers behind it."""
+SWEPT = ("servers", "load_balancers", "volumes", "placement_groups", "networks", "firewalls")
+"""What is deleted by label, in this order: a network waits for those in it, a firewall for the servers behind it, and
+a volume for the server that it is attached to."""
 
 CCM_LABEL = "hcloud-ccm/service-uid"
 """Hetzner CCM: on each load balancer that it made for a Service."""
+
+
+class DeletionAllowed(Step[Env]):
+    """The cluster file does not protect the cluster."""
+
+    name = "destroy-allowed"
+    title = "See whether it may be deleted"
+
+    def probe(self, env: Env) -> Seen:
+        """Read the file."""
+        if env.spec.delete_protection:
+            hint = "set `delete_protection: false` in the cluster file first"
+            return Seen(State.BROKEN, f"the cluster file protects `{env.spec.name}`", hint=hint)
+        return Seen(State.READY)
 
 
 class ServicesDeleted(Step[Env]):
@@ -116,6 +132,24 @@ class LeftoversDeleted(Step[Env]):
                 raise Unreachable(error.message, code=error.code, hint=error.hint) from error  # it passes
 
 
+class ImagesDeleted(Step[Env]):
+    """No snapshot that only this cluster booted from is left."""
+
+    name = "destroy-images"
+    title = "Delete its Talos snapshots"
+    timeout = 120
+
+    def probe(self, env: Env) -> Seen:
+        """Look for them."""
+        names = ", ".join(each.name for each in own_images(env))
+        return Seen(State.MISSING, change=f"delete {names}") if names else Seen(State.READY)
+
+    def act(self, env: Env, seen: Seen) -> None:
+        """Delete them."""
+        for each in own_images(env):
+            env.hetzner.delete_resource(each)
+
+
 class CredentialsRemoved(Step[Env]):
     """No kubeconfig or talosconfig of a cluster that is gone is left; exports stay."""
 
@@ -144,6 +178,13 @@ def leftovers(env: Env) -> list[Resource]:
         made_by_ccm = hetzner.list_resources("load_balancers", CCM_LABEL)
         ours["load_balancers"] += [each for each in made_by_ccm if each.networks & networks]
     return [each for path in SWEPT for each in ours[path]]
+
+
+def own_images(env: Env) -> list[Resource]:
+    """Return the snapshots of the cluster file's image that no other cluster uses."""
+    uses = image_uses.find(env)
+    found = env.hetzner.list_resources("images", image.selector(env.spec))
+    return [each for each in found if set(uses.of(each.id, image.name(env.spec))) <= {env.spec.name}]
 
 
 def _first_kind(left: list[Resource]) -> list[Resource]:

@@ -19,21 +19,23 @@ NAME_IT, CLEAN_UP = "give the snapshot of a killed build its name", "delete what
 
 @dataclass(frozen=True)
 class ImageExists(Step[Env]):
-    """There is one snapshot of this Talos version, architecture and schematic."""
+    """There is one snapshot of this Talos version, the control plane's architecture, and schematic."""
 
     name = "image"
     title = "Build the Talos image"
     timeout = 1800
     interval = 5
     architecture: ClassVar[Architecture | None] = None
-    """None: that of the cluster's servers."""
+    """None: that of the control plane."""
 
     replaces: frozenset[int] = frozenset()
     """Ids of snapshots that do not count, and make place for the new one."""
 
     def probe(self, env: Env) -> Seen:
         """Look for the snapshot by the label that CAPH looks for."""
-        spec = image.for_architecture(env.spec, self.architecture)
+        spec = self.wanted(env)
+        if spec is None:
+            return Seen(State.READY, "all servers have one architecture")
         name = image.name(spec)
         found = env.hetzner.list_images(image.selector(spec), image.hetzner_architecture(spec))
         found = [each for each in found if each.id not in self.replaces]
@@ -54,13 +56,19 @@ class ImageExists(Step[Env]):
 
     def act(self, env: Env, seen: Seen) -> None:
         """Build the snapshot, or end what a killed build has begun."""
-        spec = image.for_architecture(env.spec, self.architecture)
+        spec = self.wanted(env)
+        if spec is None:
+            return
         if seen.change in (CLEAN_UP, NAME_IT):
             clean_up(env, spec)
         if seen.change == NAME_IT:
             give_name(env, spec, self.replaces)
         elif seen.change != CLEAN_UP:
             build(env, spec, self.replaces, partial(env.tell, self))
+
+    def wanted(self, env: Env) -> Spec | None:
+        """Return the spec with the image that should be there; None where none should."""
+        return image.for_architecture(env.spec, self.architecture)
 
     def _look_at_build(self, env: Env, spec: Spec) -> Seen:
         """Look at what is under way, here or elsewhere."""
@@ -73,6 +81,18 @@ class ImageExists(Step[Env]):
             hint = "`tallship image prune` deletes a builder that nobody uses any more"
             return Seen(State.WORKING, f"another run builds it on server {other.name}", hint=hint)
         return Seen(State.MISSING, change=f"build snapshot {image.name(spec)}")
+
+
+class WorkersImageExists(ImageExists):
+    """There is a snapshot for the workers whose architecture is not the control plane's, if there are any."""
+
+    name = "image-workers"
+    title = "Build the workers' Talos image"
+
+    def wanted(self, env: Env) -> Spec | None:
+        """Return the spec with the second architecture's image."""
+        others = image.specs(env.spec)[1:]
+        return others[0] if others else None
 
 
 class Amd64ImageExists(ImageExists):

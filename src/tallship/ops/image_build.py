@@ -66,14 +66,19 @@ def find(env: Env, spec: Spec) -> Download:
 
     Raises StepFailed when the factory computes another id than we do, ApiError when it does not have the image.
     """
+    register(env, spec)
+    url = image.url(spec, env.site.factory_url)
+    return Download(url, env.web.image_size(url), spec.image.sha256 or env.web.image_sha256(url))
+
+
+def register(env: Env, spec: Spec) -> None:
+    """Make the Image Factory know the schematic. Raises StepFailed when it computes another id than we do."""
     identity, ours = env.web.register_schematic(env.site.factory_url, image.schematic(spec)), image.schematic_id(spec)
     if identity != ours:
         raise StepFailed(
             f"the Image Factory calls this schematic {identity[:12]}…, not {ours[:12]}…",
             hint="it changed how it computes the id: another release of tallship is needed",
         )
-    url = image.url(spec, env.site.factory_url)
-    return Download(url, env.web.image_size(url), spec.image.sha256 or env.web.image_sha256(url))
 
 
 def whole_candidates(env: Env, spec: Spec) -> list[Image]:

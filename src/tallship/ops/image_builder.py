@@ -170,7 +170,8 @@ def places(env: Env, spec: Spec) -> list[tuple[str, str]]:
     """
     home, prices = spec.hetzner.location, env.hetzner.pricing()
     kinds = [kind for kind in env.hetzner.list_server_types() if kind.architecture == spec.architecture]
-    own = [kind.disk_gb for kind in kinds if kind.name == spec.control_plane.server_type]
+    types = {spec.control_plane.server_type, *(pool.server_type for pool in spec.workers)}
+    own = [kind.disk_gb for kind in kinds if kind.name in types]
     most = min([*own, MOST_DISK_GB])
     offers = [
         (

@@ -118,7 +118,7 @@ def _why_it_stays(env: Env, each: Snapshot, unknown: bool) -> str:
         return "a build may still be at work" if each.age_seconds < image_builder.ABANDONED else ""
     if each.clusters:
         return f"{', '.join(each.clusters)} uses it"
-    if each.name == image.name(env.spec):
+    if each.name in image.names(env.spec):
         return "the cluster file names it"
     if not each.is_ours:
         return "tallship did not make it"

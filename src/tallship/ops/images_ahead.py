@@ -9,8 +9,7 @@ from tallship.env import Env
 from tallship.errors import ApiError
 from tallship.manifests import access, addons, conditions
 from tallship.ops.access import stored
-from tallship.ops.cluster import TALOS_PORT, find_control_plane, has_providers
-from tallship.ops.kinds import MACHINE
+from tallship.ops.cluster import TALOS_PORT, find_control_plane, has_providers, list_control_planes
 
 
 class CiliumPulled(Step[Env]):
@@ -49,7 +48,7 @@ class CiliumPulled(Step[Env]):
         self._talos(env, nodes).pull_image(nodes.internal, addons.cilium_image(env.spec))
 
     def _nodes(self, env: Env) -> access.Addresses:
-        return access.node_addresses(env.home.list(*MACHINE, "default"))
+        return access.node_addresses(list_control_planes(env))
 
     def _talos(self, env: Env, nodes: access.Addresses) -> Talos:
         """Return the machines at their own addresses: no load balancer sends anybody to them yet."""

@@ -9,6 +9,7 @@ from tallship import versions
 from tallship.adapters.kube import Kube
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
+from tallship.errors import Unreachable
 from tallship.manifests import clusterctl, conditions
 from tallship.ops import bootstrap, local_providers
 
@@ -24,16 +25,23 @@ class ManagementRunning(Step[Env]):
         """Ask the API; only when it is silent ask kind."""
         if env.manages_itself:
             return Seen(State.READY, "the cluster manages itself")
-        if env.management_kubeconfig.exists() and env.management.is_up():
-            return Seen(State.READY)
         cluster = bootstrap.of(env)
         if cluster is None:
-            return Seen(
-                State.BROKEN,
-                f"the Kubernetes of {env.management_kubeconfig} does not answer",
-                hint="`management.kubeconfig` names the cluster that runs Cluster API; is it up?",
-            )
+            return self._probe_own(env)
+        if env.management_kubeconfig.exists() and env.management.is_up():
+            return Seen(State.READY)
         return cluster.probe()
+
+    def _probe_own(self, env: Env) -> Seen:
+        hint = "`management.kubeconfig` names the cluster that runs Cluster API; is it up?"
+        if not env.management_kubeconfig.exists():
+            return Seen(State.BROKEN, f"there is no {env.management_kubeconfig}", hint=hint)
+        try:
+            env.management.find("v1", "Namespace", "default")
+        except Unreachable as silence:
+            said = f"the Kubernetes of {env.management_kubeconfig} does not answer"
+            raise Unreachable(said, detail=silence.message, hint=hint) from silence
+        return Seen(State.READY)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Create it, start it, or write its kubeconfig."""
@@ -91,8 +99,8 @@ class ProvidersInstalled(Step[Env]):
         return env.home
 
     def is_up(self, env: Env) -> bool:
-        """True when that API answers."""
-        return env.home_is_up()
+        """True when that API answers. Raises Unreachable when it is there and silent."""
+        return bootstrap.home_answers(env)
 
     def target(self, env: Env) -> tuple[Path, str | None]:
         """Return its kubeconfig and context."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tallship.adapters.talos import Talos
+from tallship.adapters.talos import Member, Service, Talos
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
@@ -16,7 +17,7 @@ Document = dict[str, Any]
 
 
 class NodesReady(Step[Env]):
-    """Every node is Ready and matched to its server, and etcd has as many healthy members as control planes."""
+    """Every control plane is a Ready node, matched to its server, and etcd has as many healthy members."""
 
     name = "wait-nodes"
     title = "Wait for the nodes"
@@ -27,7 +28,7 @@ class NodesReady(Step[Env]):
         """Ask Kubernetes for the nodes and the nodes for etcd."""
         if not env.kubeconfig.exists() or not env.talosconfig.exists():
             return Seen(State.BLOCKED, "needs `kubeconfig` and `talosconfig` first")
-        nodes = env.workload.list("v1", "Node")
+        nodes = control_planes(env)
         live = find_hetzner_cluster(env)
         if live and not conditions.is_true(live, "TargetClusterReady"):
             told = nudges.see("waiting for CAPH to see the API server", nudges.News("CAPH", live, ["api-server"]))
@@ -51,9 +52,14 @@ class NodesReady(Step[Env]):
 
     def explain(self, env: Env) -> list[str]:
         """Return what each node lacks, and the last warnings of the add-ons."""
-        nodes = env.workload.list("v1", "Node")
+        nodes = control_planes(env)
         lacks = [why for node in nodes for why in conditions.why_node_waits(node)]
         return lacks + env.workload.events("kube-system")[-8:]
+
+
+def control_planes(env: Env) -> list[Document]:
+    """Return the nodes that run the control plane, and etcd with it."""
+    return [each for each in env.workload.list("v1", "Node") if conditions.is_control_plane(each)]
 
 
 def etcd_problems(talos: Talos, nodes: list[str], wanted: int) -> list[str]:
@@ -62,14 +68,21 @@ def etcd_problems(talos: Talos, nodes: list[str], wanted: int) -> list[str]:
         members = talos.members(nodes[0])
     except Unreachable as error:
         return [f"etcd: {error.message}"]
+    return why_etcd_waits(members, talos.services(nodes), wanted)
+
+
+def why_etcd_waits(
+    members: Sequence[Member], services: Mapping[str, Sequence[Service] | ApiError], wanted: int
+) -> list[str]:
+    """Return what members and services lack of `wanted` healthy members of etcd."""
     problems = [f"etcd member {member.hostname} is still learning" for member in members if member.is_learner]
     if len(members) != wanted:
         problems.append(f"etcd has {len(members)} of {wanted} members")
-    for node, services in talos.services(nodes).items():
-        if isinstance(services, ApiError):
-            problems.append(f"etcd on {node}: {services.message}")
+    for node, found in services.items():
+        if isinstance(found, ApiError):
+            problems.append(f"etcd on {node}: {found.message}")
             continue
-        etcd = next((each for each in services if each.id == "etcd"), None)
+        etcd = next((each for each in found if each.id == "etcd"), None)
         if etcd is None or not etcd.is_healthy:
             problems.append(f"etcd on {node} is {f'{etcd.state}, not healthy' if etcd else 'absent'}")
     return problems

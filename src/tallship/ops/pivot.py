@@ -11,12 +11,15 @@ from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.manifests import conditions, pivot
 from tallship.ops import bootstrap, exports
-from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HETZNER_CLUSTER, MACHINE
+from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HETZNER_CLUSTER, MACHINE, MACHINE_DEPLOYMENT
 from tallship.ops.management import ProvidersInstalled
 from tallship.ops.sides import MOVED, inside, moved_objects, outside
 from tallship.spec.names import HETZNER_SECRET
 
 UNPAUSE_HINT = "whoever paused it should finish; then set `spec.paused` of the Cluster to false, and run this again"
+
+QUESTIONS = 3
+"""How often a bootstrap cluster that may be deleted is asked whether it lives."""
 
 
 class PivotAllowed(Step[Env]):
@@ -64,6 +67,7 @@ class PivotAllowed(Step[Env]):
             kube.find(*CONTROL_PLANE, spec.names.control_plane, "default"),
             kube.list(*MACHINE, "default"),
             kube.find("v1", "Secret", HETZNER_SECRET, "default"),
+            kube.list(*MACHINE_DEPLOYMENT, "default"),
         )
         providers = ProvidersInstalled().probe(env)
         if providers.state is not State.READY:
@@ -110,8 +114,8 @@ class ProvidersInstalledInside(ProvidersInstalled):
         return env.workload
 
     def is_up(self, env: Env) -> bool:
-        """True when the cluster's API answers."""
-        return env.kubeconfig.exists() and env.workload.is_up()
+        """True when the cluster's API answers. Raises Unreachable when it is there and silent."""
+        return env.kubeconfig.exists() and env.workload.find("v1", "Namespace", "default") is not None
 
     def target(self, env: Env) -> tuple[Path, str | None]:
         """Return its kubeconfig."""
@@ -210,7 +214,7 @@ class BootstrapDeleted(Step[Env]):
             return Seen(State.READY, f"there is no {cluster.title.removeprefix('the ')}")
         if self.is_given_up:
             return Seen(State.MISSING, change=f"delete {cluster.title}")
-        if env.management_kubeconfig.exists() and env.management.is_up():
+        if self._answers(env):
             owned = [each["metadata"]["name"] for each in env.management.list(*CLUSTER)]
             if owned:
                 why = f"{cluster.title} still manages {', '.join(owned)}"
@@ -219,6 +223,14 @@ class BootstrapDeleted(Step[Env]):
             why = f"{cluster.title} does not answer: nobody knows what it manages"
             return Seen(State.BROKEN, why, hint="`tallship up --only kind-create` starts it")
         return Seen(State.MISSING, change=f"delete {cluster.title}")
+
+    def _answers(self, env: Env) -> bool:
+        """True when it answers one of several questions: silence for a moment must not delete what others need."""
+        for _ in range(QUESTIONS):
+            if env.management_kubeconfig.exists() and env.management.is_up():
+                return True
+            env.clock.sleep(self.interval)
+        return False
 
     def act(self, env: Env, seen: Seen) -> None:
         """Delete it, and its kubeconfig."""

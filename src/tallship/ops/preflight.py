@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from tallship import versions
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
@@ -10,8 +12,8 @@ from tallship.localplane import plane
 from tallship.localplane.kubernetes import LOOPBACK
 from tallship.localplane.manager import WEBHOOK_PORT
 from tallship.localplane.processes import is_free
-from tallship.manifests import firewall
-from tallship.ops import bootstrap
+from tallship.manifests import cluster, firewall
+from tallship.ops import bootstrap, server_choice
 from tallship.ops.cluster import has_providers
 from tallship.ops.firewall import problems as firewall_problems
 from tallship.ops.kinds import CLUSTER
@@ -33,7 +35,7 @@ class Preflight(Step[Env]):
         """Raise all findings together, or find nothing."""
         found = [*programs(env), *container_engine(env), *local_plane(env), *own_management(env), *token(env)]
         if not found:
-            found = [*server_type(env), *names(env), *firewall_problems(env)]
+            found = [*server_types(env), *names(env), *firewall_problems(env)]
         if len(found) == 1:
             raise found[0]
         if found:
@@ -107,33 +109,59 @@ def token(env: Env) -> list[TallshipError]:
     return []
 
 
-def server_type(env: Env) -> list[TallshipError]:
-    """Return an error when the server type does not exist, or cannot be had in the location now."""
-    wanted, location = env.spec.control_plane.server_type, env.spec.hetzner.location
-    found = env.hetzner.find_server_type(wanted)
-    if found is None:
-        return [
-            SetupError(f"Hetzner has no server type `{wanted}`", hint="`control_plane.server_type` in the cluster file")
-        ]
-    if found.architecture != env.spec.architecture:
-        have = f"`{wanted}` has {found.architecture} processors, the image is for {env.spec.architecture}"
-        return [SetupError(have, hint="`image.architecture` in the cluster file")]
-    if location in found.available_in or has_servers(env):
-        return []
-    where = ", ".join(sorted(found.available_in)) or "nowhere"
-    return [
-        StepFailed(
-            f"`{wanted}` is sold out in {location} now",
-            detail=f"available in: {where}",
-            hint="choose another type or location",
-        )
-    ]
+@dataclass(frozen=True)
+class Need:
+    """Servers of one kind that the cluster file asks for, and where it does."""
+
+    setting: str
+    server_type: str
+    location: str
+    architecture: str
+    count: int
 
 
-def has_servers(env: Env) -> bool:
-    """True when the cluster's servers are there already."""
-    wanted = env.spec.control_plane.replicas
-    return len(env.hetzner.list_servers(env.spec.names.owned_by_caph)) >= wanted
+def needs(env: Env) -> list[Need]:
+    """Return what the control plane and each pool ask for."""
+    spec = env.spec
+    plane, home = spec.control_plane, spec.hetzner.location
+    wanted = [Need("control_plane.server_type", server_choice.chosen(env), home, spec.architecture, plane.replicas)]
+    for index, pool in enumerate(spec.workers):
+        setting = f"workers[{index}].server_type"
+        wanted.append(Need(setting, pool.server_type, pool.location or home, pool.architecture, pool.replicas))
+    return wanted
+
+
+def server_types(env: Env) -> list[TallshipError]:
+    """Return an error for each server type that does not exist, or cannot be had in its location now."""
+    wanted = needs(env)
+    kinds = {name: env.hetzner.find_server_type(name) for name in dict.fromkeys(each.server_type for each in wanted)}
+    found: list[TallshipError] = []
+    for each in wanted:
+        kind = kinds[each.server_type]
+        if kind is None:
+            message = f"Hetzner has no server type `{each.server_type}`"
+            found.append(SetupError(message, hint=f"`{each.setting}` in the cluster file"))
+        elif kind.architecture != each.architecture:
+            have = f"`{each.server_type}` has {kind.architecture} processors, the image is for {each.architecture}"
+            found.append(SetupError(have, hint="`image.architecture` in the cluster file"))
+        elif each.count and each.location not in kind.available_in and not has_servers(env, each):
+            found.append(
+                StepFailed(
+                    f"`{each.server_type}` is sold out in {each.location} now",
+                    detail=f"available in: {', '.join(sorted(kind.available_in)) or 'nowhere'}",
+                    hint="choose another type or location",
+                )
+            )
+    return found
+
+
+def has_servers(env: Env, need: Need) -> bool:
+    """True when the cluster has as many servers of this type there already as its pools and control plane ask for."""
+    wanted = sum(
+        each.count for each in needs(env) if (each.server_type, each.location) == (need.server_type, need.location)
+    )
+    servers = env.hetzner.list_servers(env.spec.names.owned_by_caph)
+    return sum((each.server_type, each.location) == (need.server_type, need.location) for each in servers) >= wanted
 
 
 def names(env: Env) -> list[TallshipError]:
@@ -152,7 +180,7 @@ def names(env: Env) -> list[TallshipError]:
         ]
     taken = env.hetzner.names_taken(
         network=spec.names.network,
-        placement_group=spec.names.placement_group,
+        placement_groups=[f"{spec.name}-{each}" for each in cluster.placement_groups(spec)],
         firewall=spec.names.firewall,
         ours=(spec.names.owner_label, firewall.CLUSTER_LABEL),
     )
@@ -167,7 +195,12 @@ def names(env: Env) -> list[TallshipError]:
 
 def is_ours(env: Env) -> bool:
     """True when a cluster of ours, reachable or merely stopped, holds the Cluster object."""
-    if has_providers(env):
-        return env.home.find(*CLUSTER, env.spec.name, "default") is not None
-    cluster = bootstrap.of(env)
-    return cluster is not None and env.management_kubeconfig.exists() and cluster.exists()
+    try:
+        if has_providers(env):
+            return env.home.find(*CLUSTER, env.spec.name, "default") is not None
+    except Unreachable:
+        if bootstrap.of(env) is None:
+            raise
+        return True  # it is there, stopped perhaps
+    home = bootstrap.of(env)
+    return home is not None and env.management_kubeconfig.exists() and home.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.manifests import secret
+from tallship.ops import bootstrap
 from tallship.ops.objects import equals_stored
 
 
@@ -16,7 +17,7 @@ class TokenSecretMatches(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Compare the Secret with what we would apply."""
-        if not env.home_is_up():
+        if not bootstrap.home_answers(env):
             return Seen(State.BLOCKED, "needs `kind-create` first")
         if equals_stored(env.home, secret.hetzner(env.site.token)):
             return Seen(State.READY)

@@ -10,11 +10,24 @@ from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
 from tallship.manifests import pivot
 from tallship.ops import bootstrap
-from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
+from tallship.ops.kinds import (
+    CLUSTER,
+    CONTROL_PLANE,
+    HCLOUD_MACHINE,
+    HETZNER_CLUSTER,
+    MACHINE,
+    MACHINE_DEPLOYMENT,
+    MACHINE_SET,
+    TALOS_CONFIG,
+    TALOS_CONFIG_TEMPLATE,
+)
 
 Document = dict[str, Any]
 
-MOVED = (CLUSTER, HETZNER_CLUSTER, CONTROL_PLANE, MACHINE, HCLOUD_MACHINE, TALOS_CONFIG)
+MOVED = (
+    *(CLUSTER, HETZNER_CLUSTER, CONTROL_PLANE, MACHINE_DEPLOYMENT, MACHINE_SET, MACHINE, HCLOUD_MACHINE),
+    *(TALOS_CONFIG, TALOS_CONFIG_TEMPLATE),
+)
 """The kinds that tell whether everything has arrived; a move takes more along."""
 
 

@@ -1,41 +1,33 @@
-"""What the cluster is now. Whatever cannot be seen is said to be unseen; nothing is changed."""
+"""What the cluster is now. Whatever cannot be seen is said to be unseen; nothing is changed.
+
+All that is needed is read side by side first, each thing once; then it is put together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from tallship.adapters.hetzner_resources import Server
+from tallship.engine import State
 from tallship.env import Env
 from tallship.errors import ApiError, SetupError, TallshipError
 from tallship.manifests import conditions
-from tallship.ops.cluster import has_providers
+from tallship.ops import backup
 from tallship.ops.cost import Cost, monthly
 from tallship.ops.firewall_view import View, view
+from tallship.ops.in_place_nodes import comebacks
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE
-from tallship.ops.nodes import etcd_problems
+from tallship.ops.node_list import EtcdView, Node, describe, look_at_etcd
+from tallship.ops.nodes import why_etcd_waits
+from tallship.ops.rollout import ControlPlaneRolledOut
+from tallship.ops.status_parts import Addon, Certificate, addons, balancer_problems, certificates
 
 Document = dict[str, Any]
-Found = TypeVar("Found")
 
-
-@dataclass(frozen=True)
-class Node:
-    """One server of the cluster, as Kubernetes, etcd and Hetzner see it."""
-
-    name: str
-    role: str
-    ready: bool
-    kubernetes: str
-    talos: str
-    server_type: str
-    addresses: tuple[str, ...]
-    etcd: str
-
-    def as_data(self) -> dict[str, Any]:
-        """Return it as the JSON envelope shows it."""
-        return asdict(self)
+SOON_DAYS = 60
+"""A certificate that ends within so many days is a problem."""
 
 
 @dataclass
@@ -51,105 +43,178 @@ class Status:
     """One look at everything."""
 
     phase: str = "absent"
+    managed_by: str = ""
+    """Where Cluster API runs: `the cluster itself`, or the kind of its management cluster."""
     endpoint: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+    control_plane: dict[str, Any] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     etcd: dict[str, Any] = field(default_factory=dict)
+    addons: list[Addon] = field(default_factory=list)
     firewall: View | None = None
+    certificates: list[Certificate] = field(default_factory=list)
+    backup: backup.Stored | None = None
     cost: Cost | None = None
     problems: list[Problem] = field(default_factory=list)
+    unseen: list[Problem] = field(default_factory=list)
 
     def as_data(self) -> dict[str, Any]:
         """Return it as the JSON envelope shows it."""
         return {
             "phase": self.phase,
+            "managed_by": self.managed_by,
             "endpoint": self.endpoint,
             "versions": self.versions,
+            "control_plane": self.control_plane,
             "nodes": [node.as_data() for node in self.nodes],
             "etcd": self.etcd,
+            "addons": [asdict(each) for each in self.addons],
             "firewall": self.firewall.as_data() if self.firewall else None,
+            "certificates": [each.as_data() for each in self.certificates],
+            "backup": self.backup.as_data() if self.backup else None,
             "cost": self.cost.as_data() if self.cost else None,
             "problems": [asdict(problem) for problem in self.problems],
+            "unseen": [asdict(each) for each in self.unseen],
         }
 
 
 def look(env: Env) -> Status:
-    """Return what can be seen now; each part that is down becomes a problem and hides nothing else."""
+    """Return what can be seen now; each part that is down is named and hides nothing else."""
     status = Status()
-    looks: list[Callable[[], None]] = [
-        lambda: _see_cluster(env, status),
-        lambda: _see_nodes(env, status),
-        lambda: _see_firewall(env, status),
-        lambda: _see_cost(env, status),
-    ]
-    env.clock.run_threads([_guarded(each, status) for each in looks])
+    with ExitStack() as moment:
+        if env.kubeconfig.exists():
+            moment.enter_context(env.workload.memory.kept())
+        if env.management_kubeconfig.exists():
+            moment.enter_context(env.management.memory.kept())
+        moment.enter_context(env.hetzner.memory.kept())
+        for looks in _order(env, status):
+            env.clock.run_threads([_guarded(each, status) for each in looks])
+        _guarded(lambda: _see_comeback(env, status), status)()
     return status
 
 
-def list_nodes(env: Env) -> list[Node]:
-    """Return every node with what Hetzner and etcd say of it."""
-    nodes = env.workload.list("v1", "Node")
-    servers = {server.name: server for server in env.hetzner.list_servers(env.spec.names.owned_by_caph)}
-    addresses = [conditions.internal_ip(node) for node in nodes]
-    try:
-        members = {member.hostname: member for member in env.talos.members(addresses[0])} if addresses else {}
-        leaders = {s.leader for s in env.talos.etcd_status(addresses).values() if not isinstance(s, ApiError)}
-    except ApiError:
-        members, leaders = {}, set()
-    return [_node(node, servers, members, leaders) for node in sorted(nodes, key=conditions.name)]
+def _order(env: Env, status: Status) -> list[list[Callable[[], None]]]:
+    """Return what is looked at: first what others build on, each group side by side."""
+    labels = env.spec.names.owned_by_caph
+    return [
+        [
+            lambda: _see_cluster(env, status),
+            lambda: _read_nodes(env),
+            lambda: _see_cost(env, status),
+            lambda: void(env.hetzner.list_servers(labels)),
+            lambda: void(env.hetzner.find_firewall(env.spec.names.firewall)),
+            lambda: void(env.hetzner.list_load_balancers(labels)),
+            lambda: _see_certificates(env, status),
+            lambda: _see_backup(env, status),
+        ],
+        [
+            lambda: _see_nodes(env, status),
+            lambda: _see_addons(env, status),
+            lambda: _see_roll(env, status),
+            lambda: _see_firewall(env, status),
+            lambda: _see_balancer(env, status),
+        ],
+    ]
 
 
-def _node(node: Document, servers: dict[str, Server], members: dict[str, Any], leaders: set[int]) -> Node:
-    name = conditions.name(node)
-    info = node.get("status", {}).get("nodeInfo", {})
-    server, member = servers.get(name), members.get(name)
-    if member is None:
-        etcd = "no member"
-    elif member.is_learner:
-        etcd = "learner"
-    else:
-        etcd = "leader" if member.id in leaders else "member"
-    public = server.ipv4 if server else ""
-    return Node(
-        name,
-        "control-plane" if conditions.is_control_plane(node) else "worker",
-        conditions.node_ready(node),
-        info.get("kubeletVersion", ""),
-        conditions.talos_version(node),
-        server.server_type if server else "",
-        tuple(filter(None, (conditions.internal_ip(node), public))),
-        etcd,
-    )
+def void(_found: object) -> None:
+    """Return nothing of what was read: the memory of the moment has it."""
 
 
 def _see_cluster(env: Env, status: Status) -> None:
-    if not has_providers(env):
-        status.problems.append(Problem("the management cluster does not answer", "`tallship up --only kind-create`"))
+    if not env.manages_itself and not env.management_kubeconfig.exists():
+        status.problems.append(Problem(f"there is no cluster `{env.spec.name}`", "`tallship up` makes it"))
         return
-    live = env.home.find(*CLUSTER, env.spec.name, "default")
+    live = _find_cluster(env)
     if live is None:
         status.problems.append(Problem(f"there is no cluster `{env.spec.name}`", "`tallship up` makes it"))
         return
+    status.managed_by = "the cluster itself" if env.manages_itself else env.spec.management.mode
     status.phase = live.get("status", {}).get("phase", "Pending")
+    if live["spec"].get("paused"):
+        hint = "`tallship pivot` finishes a move; else whoever paused it ends the pause"
+        status.problems.append(Problem("the Cluster is paused: no controller works on it", hint))
     endpoint = live.get("spec", {}).get("controlPlaneEndpoint", {})
     status.endpoint = f"https://{endpoint['host']}:{endpoint['port']}" if endpoint.get("host") else ""
-    control_plane = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
-    status.versions = {
+    plane = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
+    spec, state = (plane or {}).get("spec", {}), (plane or {}).get("status", {})
+    config = spec.get("controlPlaneConfig", {}).get("controlplane", {})
+    status.control_plane = {
+        "replicas": spec.get("replicas", 0),
+        "ready": state.get("readyReplicas", 0),
+        "initialized": bool(state.get("initialized")),
+    }
+    status.versions |= {
         "kubernetes_wanted": env.spec.kubernetes.version,
+        "kubernetes_applied": spec.get("version", ""),
         "talos_wanted": env.spec.talos.version,
-        "kubernetes_applied": control_plane["spec"]["version"] if control_plane else "",
+        "talos_applied": config.get("talosVersion", ""),
     }
 
 
+def _find_cluster(env: Env) -> Document | None:
+    try:
+        return env.home.find(*CLUSTER, env.spec.name, "default")
+    except ApiError as error:
+        if error.code == "unknown-kind":
+            return None
+        raise
+
+
+def _read_nodes(env: Env) -> None:
+    if env.kubeconfig.exists():
+        env.workload.list("v1", "Node")
+
+
 def _see_nodes(env: Env, status: Status) -> None:
-    if not env.kubeconfig.exists() or not env.talosconfig.exists():
+    if not env.kubeconfig.exists():
         return
-    status.nodes = list_nodes(env)
-    problems = [Problem(why) for node in env.workload.list("v1", "Node") for why in conditions.why_node_waits(node)]
-    addresses = [node.addresses[0] for node in status.nodes if node.addresses]
-    sick = etcd_problems(env.talos, addresses, env.spec.control_plane.replicas) if addresses else []
-    status.etcd = {"members": sum(node.etcd in ("leader", "member") for node in status.nodes), "healthy": not sick}
-    status.problems += problems + [Problem(why) for why in sick]
+    nodes = env.workload.list("v1", "Node")
+    etcd = look_at_etcd(env, nodes) if env.talosconfig.exists() else EtcdView()
+    try:
+        servers = env.hetzner.list_servers(env.spec.names.owned_by_caph)
+    except ApiError:
+        servers = []  # it was told when they were read
+    status.nodes = describe(nodes, servers, etcd, env.clock.today())
+    status.versions |= {
+        "kubernetes_seen": sorted({each.kubernetes for each in status.nodes}),
+        "talos_seen": sorted({each.talos for each in status.nodes}),
+    }
+    status.problems += [Problem(why) for node in nodes for why in conditions.why_node_waits(node)]
+    status.unseen += [Problem(why) for why in etcd.unseen]
+    sick = [] if etcd.unseen else why_etcd_waits(etcd.members, etcd.services, env.spec.control_plane.replicas)
+    sick += [f"etcd raises the alarm {each.kind}" for each in etcd.alarms]
+    if nodes and env.talosconfig.exists():
+        status.etcd = etcd.as_data([*sick, *etcd.unseen])
+        status.problems += [Problem(why, "`tallship diagnose` looks for the cause") for why in sick]
+
+
+def _see_comeback(env: Env, status: Status) -> None:
+    """Say with which Talos a replaced server would come back; asked only when nodes run another one."""
+    applied, seen = status.versions.get("talos_applied"), status.versions.get("talos_seen")
+    if not applied or not seen or seen == [applied]:
+        return
+    status.problems += [Problem(each.text, each.hint) for each in comebacks(env) if each.text]
+
+
+def _see_addons(env: Env, status: Status) -> None:
+    if env.kubeconfig.exists():
+        status.addons = addons(env)
+        hint = "`tallship up` installs what the cluster file says"
+        status.problems += [Problem(each.problem, hint) for each in status.addons if each.problem]
+
+
+def _see_roll(env: Env, status: Status) -> None:
+    """Say that servers are being replaced; asked only when versions or numbers tell of it."""
+    plane, versions = status.control_plane, status.versions
+    if not plane or not plane["initialized"]:
+        return
+    seen = set(versions.get("kubernetes_seen", [])) | {versions["kubernetes_applied"]}
+    if plane["ready"] == plane["replicas"] and len(seen) == 1:
+        return
+    found = ControlPlaneRolledOut().probe(env)
+    if found.state is not State.READY:
+        status.problems.append(Problem(f"servers are changing: {found.detail}", "`tallship up` waits until it is done"))
 
 
 def _see_firewall(env: Env, status: Status) -> None:
@@ -158,8 +223,26 @@ def _see_firewall(env: Env, status: Status) -> None:
     status.problems += [Problem(f"firewall: {why}", hint) for why in status.firewall.problems]
 
 
+def _see_balancer(env: Env, status: Status) -> None:
+    labels = env.spec.names.owned_by_caph
+    servers = {each.id: each.name for each in env.hetzner.list_servers(labels)}
+    found = balancer_problems(env.hetzner.list_load_balancers(labels), servers)
+    status.problems += [Problem(why, "`tallship diagnose` looks for the cause") for why in found]
+
+
 def _see_cost(env: Env, status: Status) -> None:
     status.cost = monthly(env)
+
+
+def _see_certificates(env: Env, status: Status) -> None:
+    status.certificates = certificates(env)
+    for each in status.certificates:
+        if each.days < SOON_DAYS:
+            status.problems.append(Problem(f"{each.what} ends in {each.days} days", each.hint))
+
+
+def _see_backup(env: Env, status: Status) -> None:
+    status.backup = backup.newest(env)
 
 
 def _guarded(look_at: Callable[[], None], status: Status) -> Callable[[], None]:
@@ -167,8 +250,13 @@ def _guarded(look_at: Callable[[], None], status: Status) -> Callable[[], None]:
         try:
             look_at()
         except SetupError as error:
-            status.problems.append(Problem(error.message, error.hint))
+            _note(status.problems, Problem(error.message, error.hint))
         except TallshipError as error:
-            status.problems.append(Problem(f"could not be seen: {error.message}", error.hint))
+            _note(status.unseen, Problem(error.message, error.hint))
 
     return guard
+
+
+def _note(told: list[Problem], problem: Problem) -> None:
+    if problem not in told:
+        told.append(problem)

@@ -6,6 +6,7 @@ import threading
 from typing import Any, TextIO
 
 from tallship.engine import Clock, Outcome, Seen, State, Step
+from tallship.report.visible import visible
 
 
 class Plain:
@@ -41,7 +42,7 @@ class Plain:
 
     def _write(self, name: str, text: str) -> None:
         with self._lock:
-            self._stream.write(f"{self._clock.now() - self._began:7.1f} s  {name:<12} {text}\n")
+            self._stream.write(f"{self._clock.now() - self._began:7.1f} s  {name:<12} {visible(text)}\n")
             self._stream.flush()
 
 

@@ -10,13 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from tallship.engine import Outcome, State
+from tallship.manifests.changes import Effect
 
 if TYPE_CHECKING:
+    from tallship.manifests.changes import Change
     from tallship.manifests.firewall_exposure import Opening
+    from tallship.ops.backup_places import Stored
+    from tallship.ops.backup_places import Verdict as BackupVerdict
+    from tallship.ops.bill import Bill
     from tallship.ops.cost import Cost
     from tallship.ops.firewall_reach import Door
     from tallship.ops.image_stock import Snapshot, Verdict
-    from tallship.ops.status import Node
+    from tallship.ops.node_list import Node
+    from tallship.ops.status_parts import Addon
     from tallship.ops.tools import Tool
 
 STATE_STYLES = {
@@ -59,17 +65,64 @@ def cost_table(cost: Cost) -> Table:
     return table
 
 
+EFFECT_STYLES = {
+    Effect.NONE: "dim",
+    Effect.IN_PLACE: "green",
+    Effect.REPLACE: "yellow",
+    Effect.REFUSED: "red",
+}
+
+
+def changes_table(changes: Sequence[Change]) -> Table:
+    """Return what becomes of a cluster that stands."""
+    table = new_table("of the cluster", "change", "")
+    for each in changes:
+        table.add_row(each.what, Text(each.effect.value, style=EFFECT_STYLES[each.effect]), "\n".join(each.details))
+    return table
+
+
+def bill_table(bill: Bill) -> Table:
+    """Return things that cost money, and what they cost."""
+    table = new_table("what", "name", f"{bill.currency} per month, net")
+    table.columns[2].justify = "right"
+    for line in bill.lines:
+        table.add_row(line.noun, line.name, _money(line.monthly_net))
+    table.add_section()
+    table.add_row("all", "", f"{bill.monthly_net:.2f}")
+    return table
+
+
 def _money(amount: Decimal) -> str:
     return f"{amount:.2f}" if amount else "free"
 
 
 def nodes_table(nodes: Sequence[Node]) -> Table:
     """Return the cluster's nodes."""
-    table = new_table("node", "role", "ready", "kubernetes", "talos", "type", "addresses", "etcd")
+    table = new_table("node", "role", "ready", "kubernetes", "talos", "type", "in", "addresses", "etcd", "age")
     for node in nodes:
         ready = Text("Ready", style="green") if node.ready else Text("NotReady", style="red")
-        addresses = " ".join(node.addresses)
-        table.add_row(node.name, node.role, ready, node.kubernetes, node.talos, node.server_type, addresses, node.etcd)
+        since = "" if node.age_seconds is None else age(node.age_seconds)
+        table.add_row(
+            node.name,
+            node.role,
+            ready,
+            node.kubernetes,
+            node.talos,
+            node.server_type,
+            node.location,
+            " ".join(node.addresses),
+            node.etcd,
+            since,
+        )
+    return table
+
+
+def addons_table(addons: Sequence[Addon]) -> Table:
+    """Return the add-ons."""
+    table = new_table("add-on", "version", "state")
+    for each in addons:
+        state = Text(each.problem, style="red") if each.problem else Text(each.state, style="green")
+        table.add_row(each.name, each.installed or "none", state)
     return table
 
 
@@ -104,15 +157,35 @@ def images_table(snapshots: Sequence[Snapshot]) -> Table:
     table = new_table("snapshot", "name", "talos", "for", "schematic", "GB", "age", "state", "used by")
     table.columns[5].justify = "right"
     for each in snapshots:
-        size, age, users = f"{each.size_gb:.1f}", _age(each.age_seconds), " ".join(each.clusters)
+        size, since, users = f"{each.size_gb:.1f}", age(each.age_seconds), " ".join(each.clusters)
         state = Text(each.state, style="green" if each.state == "ready" else "yellow")
         table.add_row(
-            str(each.id), each.name, each.talos, each.architecture, each.schematic, size, age, state, users or "nobody"
+            str(each.id),
+            each.name,
+            each.talos,
+            each.architecture,
+            each.schematic,
+            size,
+            since,
+            state,
+            users or "nobody",
         )
     return table
 
 
-def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
+def backups_table(backups: Sequence[Stored]) -> Table:
+    """Return the backups."""
+    table = new_table("backup", "made", "age", "MB", "holds", "revision of etcd", "readable by", "in")
+    table.columns[3].justify = table.columns[5].justify = "right"
+    for each in backups:
+        readers = Text("its recipients", style="green") if each.encrypted else Text("whoever has it", style="yellow")
+        revision = "" if each.revision is None else str(each.revision)
+        made, size = f"{each.made:%Y-%m-%d %H:%M} UTC", f"{each.size_bytes / 1e6:.1f}"
+        table.add_row(each.name, made, age(each.age_seconds), size, each.contents, revision, readers, each.where)
+    return table
+
+
+def verdicts_table(verdicts: Sequence[Verdict | BackupVerdict]) -> Table:
     """Return what stays and what goes, and why."""
     table = new_table("", "what", "why")
     for each in verdicts:
@@ -121,7 +194,8 @@ def verdicts_table(verdicts: Sequence[Verdict]) -> Table:
     return table
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """Return a length of time in its largest whole unit, such as `3 h`."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length:.0f} {unit}"

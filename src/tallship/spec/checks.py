@@ -10,21 +10,12 @@ from typing import Any
 import yaml
 
 from tallship import versions
+from tallship.spec import patches, pools
 from tallship.spec.models import Spec
 from tallship.spec.names import SERVER_NAME_LIMIT
+from tallship.spec.server_types import architecture_of, check_server_type
 from tallship.spec.values import PRIVATE_NETWORKS, is_vast
 from tallship.versions import Problem
-
-SERVER_TYPES = {
-    *(f"cx{size}" for size in (23, 33, 43, 53)),
-    *(f"cpx{size}" for size in (12, 22, 32, 42, 52)),
-    *(f"cax{size}" for size in (11, 21, 31, 41)),
-    *(f"ccx{size}" for size in (13, 23, 33, 43, 53, 63)),
-}
-"""Hetzner's server types when this release was made; the preflight asks the API itself."""
-
-RETIRED_SERVER_TYPES = {"cx22": "cx23", "cx32": "cx33", "cx42": "cx43", "cx52": "cx53"}
-"""Types Hetzner no longer sells, and what took their place."""
 
 LINK_DOCUMENTS = {
     *("LinkConfig", "DHCPv4Config", "DHCPv6Config", "VLANConfig", "BondConfig", "BridgeConfig"),
@@ -40,10 +31,12 @@ def check(spec: Spec) -> list[Problem]:
     return [
         *_check_name(spec),
         *_check_servers(spec),
+        *pools.check(spec),
         *_check_networks(spec),
         *_check_patches(spec),
         *_check_sources(spec),
         *_check_firewall(spec),
+        *_check_backup(spec),
         *versions.check(
             versions.Choice(
                 talos=spec.talos.version,
@@ -64,23 +57,22 @@ def _check_name(spec: Spec) -> Iterator[Problem]:
 
 
 def _check_servers(spec: Spec) -> Iterator[Problem]:
-    path = ("control_plane", "server_type")
     plane = spec.control_plane
     if plane.replicas % 2 == 0:
         hint = f"{plane.replicas} fail as early as {plane.replicas - 1}: write an odd number"
         yield Problem(("control_plane", "replicas"), f"etcd needs an odd number of servers, not {plane.replicas}", hint)
-    if plane.server_type in RETIRED_SERVER_TYPES:
-        hint = f"`{RETIRED_SERVER_TYPES[plane.server_type]}` took its place"
-        yield Problem(path, f"Hetzner no longer offers `{plane.server_type}`", hint)
-    elif plane.server_type not in SERVER_TYPES:
-        message = f"`{plane.server_type}` is not a server type known to this release"
-        yield Problem(path, message, "`tallship plan` asks Hetzner whether it exists", fatal=False)
+    yield from check_server_type(("control_plane", "server_type"), plane.server_type, spec.hetzner.location)
+    for index, fallback in enumerate(plane.fallback_types):
+        path = ("control_plane", "fallback_types", index)
+        yield from check_server_type(path, fallback, spec.hetzner.location)
+        if architecture_of(fallback) != plane.architecture:
+            message = f"`{fallback}` has {architecture_of(fallback)} processors, `{plane.server_type}` has others"
+            yield Problem(path, message, "the servers of a control plane boot from one image")
+        if fallback in plane.types[: index + 1]:
+            yield Problem(path, f"`{fallback}` is named before", "leave it out")
     if spec.architecture != plane.architecture:
         message = f"`{plane.server_type}` has {plane.architecture} processors and cannot boot {spec.architecture}"
         yield Problem(("image", "architecture"), message, "leave it out: it follows the server type")
-    if plane.server_type.startswith(("cx", "cax")) and spec.hetzner.network_zone != "eu-central":
-        message = f"Hetzner is not known to offer `{plane.server_type}` in {spec.hetzner.location}"
-        yield Problem(path, message, "cpx and ccx types are offered everywhere", fatal=False)
 
 
 def _check_networks(spec: Spec) -> Iterator[Problem]:
@@ -118,15 +110,15 @@ def _check_whole(whole: IPv4Network) -> Iterator[Problem]:
 
 
 def _check_sizes(spec: Spec, ranges: dict[str, IPv4Network]) -> Iterator[Problem]:
-    servers = spec.control_plane.replicas + 1  # an update adds one before it removes one
-    subnet, pods, services = ranges.values()
+    servers = pools.most_servers(spec)
+    subnet, pod_range, services = ranges.values()
     # Hetzner keeps the first two and the last address; the load balancer takes one more.
     if subnet.num_addresses < servers + 4:
         message = f"{subnet} has no room for {servers} servers and the load balancer"
         yield Problem(("network", "control_plane_subnet"), message, "an update adds one server before it removes one")
     # The CCM gives every node a /24 of the pods' range.
-    if pods.prefixlen > 24 or 2 ** (24 - pods.prefixlen) < servers:
-        message = f"{pods} has no room for {servers} nodes, each of which gets a /24"
+    if pod_range.prefixlen > 24 or 2 ** (24 - pod_range.prefixlen) < servers:
+        message = f"{pod_range} has no room for {servers} nodes, each of which gets a /24"
         yield Problem(("network", "pods"), message, "a /20 is enough for 16 nodes")
     if not 12 <= services.prefixlen <= 28:
         message = f"{services} is not a range that the Kubernetes API server takes"
@@ -178,6 +170,17 @@ def _check_firewall(spec: Spec) -> Iterator[Problem]:
         yield Problem(("firewall", "talos"), message, hint, fatal=False)
 
 
+def _check_backup(spec: Spec) -> Iterator[Problem]:
+    storage = spec.backup.s3
+    if storage is None:
+        return
+    if not spec.backup.recipients:
+        message = "every secret of the cluster would leave this machine in clear"
+        yield Problem(("backup", "s3"), message, "`backup.recipients` names who can read backups")
+    if storage.credentials_file is not None and storage.credentials_command is not None:
+        yield Problem(("backup", "s3", "credentials_file"), "credentials come from one place", "remove one of the two")
+
+
 def _check_patches(spec: Spec) -> Iterator[Problem]:
     for index, patch in enumerate(spec.talos.patches):
         path = ("talos", "patches", index)
@@ -191,6 +194,9 @@ def _check_patches(spec: Spec) -> Iterator[Problem]:
             yield Problem(path, "an empty patch is read as a JSON patch, which fails", "remove it")
         for document in filter(None, documents):
             yield from _check_patch(path, document)
+        if spec.workers and patches.is_of_control_planes(patch):
+            message = "is given to the control planes alone: workers cannot be told all of it"
+            yield Problem(path, message, "what workers should have too goes into a patch of its own", fatal=False)
 
 
 def _load_all(text: str) -> Iterator[Any]:

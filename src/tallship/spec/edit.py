@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +15,32 @@ from tallship.spec import document
 from tallship.spec.load import dotted, parse_spec, read_text
 
 Scalar = str | int | bool
+Keys = tuple[str | int, ...]
+"""Where a value stands in the file; a number is the place of an item that its list has."""
+Changes = Mapping[Keys, Scalar]
+"""New values by their keys in the file."""
 
 
-def edit_spec(path: Path, keys: tuple[str, ...], value: Scalar) -> None:
-    """Set one value in a cluster file, adding the key where it is absent.
+def edit_spec(path: Path, changes: Changes) -> None:
+    """Set values in a cluster file, all at once, adding keys that are absent.
 
     Raises SpecError, and leaves the file alone, when the file would then be wrong or say anything else differently.
     """
     path = path.resolve()
-    before = read_text(path)
-    after = edited(before, keys, value)
+    after = read_text(path)
+    for keys, value in changes.items():
+        after = edited(after, keys, value)
     reading = parse_spec(after, str(path))
     if reading.spec is None:
         raise SpecError("\n".join(map(str, reading.mistakes)), hint="nothing was changed")
     _replace(path, after)
 
 
-def edited(text: str, keys: tuple[str, ...], value: Scalar) -> str:
+def edited(text: str, keys: Keys, value: Scalar) -> str:
     """Return the text with one value set; raises SpecError where that cannot be done without touching more."""
     try:
         read = document.read(text)
+        _heed_items(read.data, keys)
         after = _edit(text, read, keys, value)
         again = document.read(after).data
     except document.Unreadable as error:
@@ -44,7 +51,15 @@ def edited(text: str, keys: tuple[str, ...], value: Scalar) -> str:
     return after
 
 
-def _edit(text: str, read: document.Document, keys: tuple[str, ...], value: Scalar) -> str:
+def _heed_items(data: Any, keys: Keys) -> None:
+    """Raise SpecError for an item that is not there: only keys are added."""
+    for depth, key in enumerate(keys):
+        if isinstance(key, int) and not (isinstance(data, list) and key < len(data)):
+            raise SpecError(f"there is no `{dotted(keys[: depth + 1])}`", hint="add the item by hand")
+        data = data[key] if isinstance(key, int) else data.get(key) if isinstance(data, dict) else None
+
+
+def _edit(text: str, read: document.Document, keys: Keys, value: Scalar) -> str:
     known = _deepest(read, keys)
     node = read.nodes.get(keys[:known])
     if node is None:
@@ -58,7 +73,7 @@ def _edit(text: str, read: document.Document, keys: tuple[str, ...], value: Scal
     return _insert_in_block(text, node, keys[known:], value)
 
 
-def _deepest(read: document.Document, keys: tuple[str, ...]) -> int:
+def _deepest(read: document.Document, keys: Keys) -> int:
     return max(length for length in range(len(keys) + 1) if keys[:length] in read.nodes or length == 0)
 
 
@@ -66,20 +81,20 @@ def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")
 
 
-def _replace_node(text: str, node: yaml.Node, rest: tuple[str, ...], value: Scalar) -> str:
+def _replace_node(text: str, node: yaml.Node, rest: Keys, value: Scalar) -> str:
     start, end = node.start_mark.index, node.end_mark.index
     new = _flow(rest, value)
     space = " " if start == end and text[start - 1 : start] != " " else ""
     return f"{text[:start]}{space}{new}{text[end:]}"
 
 
-def _insert_in_flow(text: str, node: yaml.MappingNode, rest: tuple[str, ...], value: Scalar) -> str:
+def _insert_in_flow(text: str, node: yaml.MappingNode, rest: Keys, value: Scalar) -> str:
     at = node.value[-1][1].end_mark.index if node.value else node.start_mark.index + 1
     separator = ", " if node.value else ""
     return f"{text[:at]}{separator}{rest[0]}: {_flow(rest[1:], value)}{text[at:]}"
 
 
-def _insert_in_block(text: str, node: yaml.MappingNode, rest: tuple[str, ...], value: Scalar) -> str:
+def _insert_in_block(text: str, node: yaml.MappingNode, rest: Keys, value: Scalar) -> str:
     newline = _newline(text)
     indent = node.value[0][0].start_mark.column
     last = node.value[-1][1]
@@ -92,12 +107,12 @@ def _insert_in_block(text: str, node: yaml.MappingNode, rest: tuple[str, ...], v
     return _join(text, lines, newline) if at == 0 or at >= len(text) else f"{text[:at]}{lines}{text[at:]}"
 
 
-def _block(keys: tuple[str, ...], value: Scalar, indent: int, newline: str) -> str:
+def _block(keys: Keys, value: Scalar, indent: int, newline: str) -> str:
     lines = [f"{' ' * (indent + 2 * depth)}{key}:" for depth, key in enumerate(keys)]
     return newline.join(lines) + f" {_scalar(value)}{newline}"
 
 
-def _flow(keys: tuple[str, ...], value: Scalar) -> str:
+def _flow(keys: Keys, value: Scalar) -> str:
     return "".join(f"{{{key}: " for key in keys) + _scalar(value) + "}" * len(keys)
 
 
@@ -113,9 +128,11 @@ def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _with(data: Any, keys: tuple[str, ...], value: Scalar) -> Any:
+def _with(data: Any, keys: Keys, value: Scalar) -> Any:
     if not keys:
         return value
+    if isinstance(keys[0], int):
+        return [_with(each, keys[1:], value) if at == keys[0] else each for at, each in enumerate(data)]
     inner = data if isinstance(data, dict) else {}
     return {**inner, keys[0]: _with(inner.get(keys[0]), keys[1:], value)}
 

@@ -12,6 +12,7 @@ _TEXT = """\
 # The API token is never in this file: set HCLOUD_TOKEN, or one of the two keys below.
 name: NAME
 # version: 1                          # the format of this file
+# delete_protection: false            # whether `tallship destroy` refuses
 
 hetzner:
   location: nbg1                      # fsn1, hel1, nbg1, ash, hil or sin
@@ -21,10 +22,21 @@ hetzner:
 control_plane:
   replicas: 3                         # an odd number, for etcd
   server_type: cx33                   # 4 vCPU, 8 GB; cax types have arm64 processors
+  # fallback_types: [cpx32]           # what to take when it is sold out and servers have to be made
+
+# workers:                            # pools of servers beside the control plane; none is the guide's cluster
+#   - name: general                   # server_type, labels, taints, location: a change replaces the pool's servers
+#     replicas: 2
+#     server_type: cx33               # cax types need a second image, which is built too
+#     location: fsn1                  # default: the cluster's; another of the same network zone
+#     labels:
+#       example.com/disk: nvme
+#     taints:                         # or key, value and effect, each
+#       - example.com/batch=true:NoSchedule
 
 network:
   cidr: 10.10.0.0/16                  # the private network
-  control_plane_subnet: 10.10.64.0/25 # the servers' addresses, inside `cidr`
+  control_plane_subnet: 10.10.64.0/25 # the addresses of all servers, inside `cidr`
   pods: 10.10.128.0/17                # inside `cidr`, so that Hetzner routes them
   services: 10.10.96.0/20
 
@@ -52,7 +64,7 @@ load_balancer:
 #   extensions:
 #     - siderolabs/qemu-guest-agent
 #   kernel_args: []
-#   architecture: amd64               # default: that of the server type
+#   architecture: amd64               # default: that of the control plane
 #   name: talos-amd64-v1.12.2         # default: from version, architecture and schematic
 #   sha256: ...                       # of the compressed image, where you know it
 
@@ -98,6 +110,18 @@ load_balancer:
 # backup:                             # who can read what `tallship backup save` writes; without it, whoever has it
 #   recipients:                       # public keys of age or SSH
 #     - age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p
+#   folder: /mnt/backups              # default: the state folder
+#   s3:                               # object storage, such as Hetzner's; needs recipients
+#     endpoint: https://fsn1.your-objectstorage.com
+#     bucket: my-backups
+#     prefix: k8s                     # default: the cluster's name
+#     region: fsn1                    # the one that requests are signed for; default us-east-1
+#     credentials_file: ~/.aws/credentials    # default: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+#     # credentials_command: pass show object-storage
+#   keep:                             # how many `tallship backup prune` leaves
+#     last: 3                         # the newest
+#     daily: 7                        # one of each of so many days
+#     weekly: 4
 """
 
 
@@ -114,4 +138,7 @@ def json_schema() -> dict[str, Any]:
     modes = schema["$defs"]["Management"]["properties"]["mode"]["enum"]
     reference = management.pop("$ref", None) or management.pop("allOf")[0]["$ref"]
     management["anyOf"] = [{"enum": modes}, {"$ref": reference}]
+    # A taint may be written as kubectl writes it: `key=value:Effect`.
+    taints = schema["$defs"]["Pool"]["properties"]["taints"]
+    taints["items"] = {"anyOf": [{"type": "string"}, taints["items"]]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "tallship.yaml", **schema}

@@ -65,7 +65,8 @@ def load_spec_with(path: Path, changes: Mapping[str, str]) -> Spec:
 
     text = read_text(path)
     for key, value in changes.items():
-        text = edited(text, tuple(key.split(".")), int(value) if value.isdigit() else value)
+        keys = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+        text = edited(text, keys, int(value) if value.isdigit() else value)
     reading = parse_spec(text, str(path))
     if reading.spec is None:
         raise SpecError("\n".join(map(str, reading.mistakes)), hint="with what `--set` says")

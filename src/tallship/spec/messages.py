@@ -9,7 +9,8 @@ from typing import Any, get_args
 from pydantic_core import ErrorDetails
 
 from tallship.spec.document import Path
-from tallship.spec.models import Section, Spec
+from tallship.spec.models import Spec
+from tallship.spec.section import Section
 
 _SHAPES = {
     "string_type": "text",
@@ -103,7 +104,9 @@ def keys_of(path: Path) -> list[str]:
     """Return the keys of the section at a path; none where there is no section."""
     section: type[Section] | None = Spec
     for part in path:
-        info = section.model_fields.get(str(part)) if section else None
+        if isinstance(part, int):
+            continue
+        info = section.model_fields.get(part) if section else None
         section = section_of(info.annotation) if info else None
     return list(section.model_fields) if section else []
 

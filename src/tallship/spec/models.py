@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -16,7 +14,11 @@ from pydantic import (
 )
 
 from tallship import versions
+from tallship.spec.backups import Backup
 from tallship.spec.names import Names
+from tallship.spec.pools import Pool
+from tallship.spec.section import Section
+from tallship.spec.server_types import architecture_of
 from tallship.spec.values import (
     LOCATIONS,
     Architecture,
@@ -29,7 +31,6 @@ from tallship.spec.values import (
     Name,
     Network4,
     Patch,
-    Recipient,
     SecureAddress,
     Source,
     Text,
@@ -37,12 +38,6 @@ from tallship.spec.values import (
     Version,
     WebAddress,
 )
-
-
-class Section(BaseModel):
-    """One mapping of the cluster file: unknown keys are mistakes, and nothing can be changed later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Hetzner(Section):
@@ -67,11 +62,19 @@ class ControlPlane(Section):
 
     replicas: Annotated[StrictInt, Field(ge=1, le=9)] = Field(default=3, description="how many servers; odd, for etcd")
     server_type: Text = Field(default="cx33", description="Hetzner's server type; cax types have arm64 processors")
+    fallback_types: tuple[Text, ...] = Field(
+        default=(), description="which to take, in this order, when that one is sold out and servers have to be made"
+    )
 
     @property
     def architecture(self) -> Architecture:
         """The architecture of the server type."""
-        return "arm64" if self.server_type.startswith("cax") else "amd64"
+        return architecture_of(self.server_type)
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The server types that may be taken, the one that is wanted first."""
+        return (self.server_type, *self.fallback_types)
 
 
 class Network(Section):
@@ -135,7 +138,7 @@ class Image(Section):
         default=("siderolabs/qemu-guest-agent",), description="Talos system extensions"
     )
     kernel_args: tuple[Argument, ...] = Field(default=(), description="more arguments for the kernel")
-    architecture: Architecture | None = Field(default=None, description="default is that of the server type")
+    architecture: Architecture | None = Field(default=None, description="default is that of the control plane")
     name: LabelValue | None = Field(
         default=None, description="default is derived from version, architecture and schematic"
     )
@@ -167,14 +170,6 @@ class LoadBalancer(Section):
 
     type: Literal["lb11", "lb21", "lb31"] = Field(default="lb11", description="Hetzner's load balancer type")
     talos_api: StrictBool = Field(default=True, description="whether port 50000 leads to the Talos API")
-
-
-class Backup(Section):
-    """Who can read backups."""
-
-    recipients: tuple[Recipient, ...] = Field(
-        default=(), description="age or SSH public keys that backups are encrypted to; none leaves them in clear"
-    )
 
 
 class Addon(Section):
@@ -240,8 +235,10 @@ class Spec(Section):
 
     name: Name = Field(description="the cluster's name")
     version: Literal[1] = Field(default=1, description="the version of this file's format")
+    delete_protection: StrictBool = Field(default=False, description="whether `tallship destroy` refuses")
     hetzner: Hetzner = Field(default_factory=Hetzner, description="where it stands")
     control_plane: ControlPlane = Field(default_factory=ControlPlane, description="the servers")
+    workers: tuple[Pool, ...] = Field(default=(), description="pools of servers beside the control plane; none")
     network: Network = Field(default_factory=Network, description="the address ranges")
     kubernetes: Kubernetes = Field(default_factory=Kubernetes, description="the Kubernetes version")
     talos: Talos = Field(default_factory=Talos, description="the Talos version and patches")
@@ -268,5 +265,10 @@ class Spec(Section):
 
     @property
     def architecture(self) -> Architecture:
-        """The architecture of the servers and of their image."""
+        """The architecture of the control plane and of its image."""
         return self.image.architecture or self.control_plane.architecture
+
+    @property
+    def architectures(self) -> tuple[Architecture, ...]:
+        """Every architecture in use, each of which needs an image; the control plane's is the first."""
+        return tuple(dict.fromkeys([self.architecture, *(pool.architecture for pool in self.workers)]))

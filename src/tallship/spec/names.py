@@ -20,6 +20,9 @@ CONTROL_PLANE_LABEL = "cluster.x-k8s.io/control-plane"
 CLUSTER_LABEL = "cluster.x-k8s.io/cluster-name"
 
 
+POOL_LABEL = "tallship.dev/pool"
+"""On what makes up a pool of workers, and on its Machines: the pool's name."""
+
 SERVER_NAME_LIMIT = 63
 """RFC 1123: a host name. Talos, Kubernetes and Hetzner all use the server's name as one."""
 
@@ -56,11 +59,6 @@ class Names:
         return self.cluster
 
     @property
-    def placement_group(self) -> str:
-        """The placement group at Hetzner."""
-        return f"{self.cluster}-control-plane"
-
-    @property
     def load_balancer_prefix(self) -> str:
         """What the load balancer's name begins with; CAPH adds five random characters."""
         return f"{self.cluster}-kube-apiserver-"
@@ -74,6 +72,23 @@ class Names:
     def health_check(self) -> str:
         """The MachineHealthCheck and its HCloudRemediationTemplate."""
         return f"{self.cluster}-control-plane"
+
+    @property
+    def workers_health_check(self) -> str:
+        """The MachineHealthCheck of all workers."""
+        return f"{self.cluster}-workers"
+
+    def placement_group_of(self, pool: str, part: int = 1) -> str:
+        """The placement group of a part of a pool, as documents name it: at Hetzner it is called as its `pool`."""
+        return pool if part == 1 else f"{pool}-{part}"
+
+    def pool(self, pool: str, part: int = 1) -> str:
+        """The MachineDeployment of a part of a pool; its first part is called as the pool is."""
+        return f"{self.cluster}-{self.placement_group_of(pool, part)}"
+
+    def longest_worker(self, pool: str, part: int = 1) -> str:
+        """A worker's name as Cluster API v1.10 makes it: MachineSet and Machine add five characters each."""
+        return f"{self.pool(pool, part)}-xxxxx-xxxxx"
 
     @property
     def kubeconfig_secret(self) -> str:

@@ -19,6 +19,10 @@ class StateBase(abc.ABC):
     async def Get(self, stream: 'grpclib.server.Stream[tallship.talosproto.state_pb2.GetRequest, tallship.talosproto.state_pb2.GetResponse]') -> None:
         pass
 
+    @abc.abstractmethod
+    async def List(self, stream: 'grpclib.server.Stream[tallship.talosproto.state_pb2.ListRequest, tallship.talosproto.state_pb2.ListResponse]') -> None:
+        pass
+
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
         return {
             '/cosi.resource.State/Get': grpclib.const.Handler(
@@ -26,6 +30,12 @@ class StateBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_UNARY,
                 tallship.talosproto.state_pb2.GetRequest,
                 tallship.talosproto.state_pb2.GetResponse,
+            ),
+            '/cosi.resource.State/List': grpclib.const.Handler(
+                self.List,
+                grpclib.const.Cardinality.UNARY_STREAM,
+                tallship.talosproto.state_pb2.ListRequest,
+                tallship.talosproto.state_pb2.ListResponse,
             ),
         }
 
@@ -38,4 +48,10 @@ class StateStub:
             '/cosi.resource.State/Get',
             tallship.talosproto.state_pb2.GetRequest,
             tallship.talosproto.state_pb2.GetResponse,
+        )
+        self.List = grpclib.client.UnaryStreamMethod(
+            channel,
+            '/cosi.resource.State/List',
+            tallship.talosproto.state_pb2.ListRequest,
+            tallship.talosproto.state_pb2.ListResponse,
         )

@@ -1,7 +1,15 @@
 """The one table of versions: what is known to work together, what is known to be wrong, and where it comes from."""
 
-from tallship.versions.check import Choice, Problem, check, check_management, check_upgrade
-from tallship.versions.local import LOCAL_COMPONENTS, LOCAL_PROGRAMS, ImageFile, LocalFile, Release
+from tallship.versions.check import (
+    Choice,
+    Problem,
+    check,
+    check_kubernetes_step,
+    check_management,
+    check_talos_step,
+    check_upgrade,
+)
+from tallship.versions.local import LOCAL_COMPONENTS, LOCAL_PROGRAMS, ImageFile, LocalFile, Release, drill_files
 from tallship.versions.numbers import Number, dotted, number
 from tallship.versions.sources import (
     CERT_MANAGER,
@@ -51,9 +59,12 @@ __all__ = [
     "Provider",
     "Release",
     "check",
+    "check_kubernetes_step",
     "check_management",
+    "check_talos_step",
     "check_upgrade",
     "dotted",
+    "drill_files",
     "node_image",
     "number",
 ]

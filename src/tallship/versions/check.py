@@ -124,3 +124,26 @@ def check_upgrade(current: str, target: str) -> Problem | None:
         return None
     message = f"Talos {target} cannot be installed over {current}"
     return Problem(("talos", "version"), message, f"it needs {dotted(low)} or later, and below {dotted(below)}")
+
+
+def check_kubernetes_step(current: str, target: str) -> Problem | None:
+    """Return what is wrong with taking a cluster from one Kubernetes version to another.
+
+    Kubernetes' version skew policy: no minor is skipped, and the API server is never older than what it was.
+    """
+    path = ("kubernetes", "version")
+    before, after = number(current), number(target)
+    if after < before:
+        return Problem(path, f"Kubernetes {current} cannot go back to {target}", "a backup is the way back")
+    if after[0] != before[0] or after[1] > before[1] + 1:
+        hint = f"upgrade to {before[0]}.{before[1] + 1} first"
+        return Problem(path, f"Kubernetes {target} skips a minor version after {current}", hint)
+    return None
+
+
+def check_talos_step(current: str, target: str) -> Problem | None:
+    """Return what is wrong with taking a cluster's machines from one Talos version to another, however it is done."""
+    if number(target) < number(current):
+        hint = "a backup is the way back; one node goes back with Talos' own `rollback`"
+        return Problem(("talos", "version"), f"Talos {current} cannot go back to {target}", hint)
+    return check_upgrade(current, target)

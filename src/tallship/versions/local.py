@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tallship.versions.numbers import Number, number
 from tallship.versions.sources import PROVIDERS, Provider
 from tallship.versions.table import COMPONENTS
 
@@ -12,6 +13,8 @@ ARCHITECTURES = ("amd64", "arm64")
 MANAGEMENT_VERSION = "v1.32.2"
 """The Kubernetes of a local management cluster, whatever the cluster's own is; Cluster API v1.10 was run on it."""
 ETCD_VERSION = "v3.5.21"
+ETCD_BY_MINOR: dict[Number, str] = {(3, 5): ETCD_VERSION, (3, 6): "v3.6.7"}
+"""The etcd that opens a snapshot of one of the same minor. Talos v1.12.2 runs the second."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,15 @@ class LocalFile:
     is_program: bool = True
 
 
-def _etcd() -> LocalFile:
-    root = f"https://github.com/etcd-io/etcd/releases/download/{ETCD_VERSION}"
-    stem = f"etcd-{ETCD_VERSION}-linux-{{arch}}"
-    return LocalFile("etcd", ETCD_VERSION, Release(f"{root}/{stem}.tar.gz", f"{root}/SHA256SUMS", f"{stem}/etcd"))
+def _etcd(name: str = "etcd", version: str = ETCD_VERSION) -> LocalFile:
+    root = f"https://github.com/etcd-io/etcd/releases/download/{version}"
+    stem = f"etcd-{version}-linux-{{arch}}"
+    return LocalFile(name, version, Release(f"{root}/{stem}.tar.gz", f"{root}/SHA256SUMS", f"{stem}/{name}"))
 
 
-def _kubernetes(name: str) -> LocalFile:
-    url = f"https://dl.k8s.io/release/{MANAGEMENT_VERSION}/bin/linux/{{arch}}/{name}"
-    return LocalFile(name, MANAGEMENT_VERSION, Release(url, f"{url}.sha256"))
+def _kubernetes(name: str, version: str = MANAGEMENT_VERSION) -> LocalFile:
+    url = f"https://dl.k8s.io/release/{version}/bin/linux/{{arch}}/{name}"
+    return LocalFile(name, version, Release(url, f"{url}.sha256"))
 
 
 def _manager(component: str, image: str) -> LocalFile:
@@ -83,3 +86,14 @@ LOCAL_PROGRAMS: tuple[LocalFile, ...] = (
 
 LOCAL_COMPONENTS: tuple[LocalFile, ...] = tuple(map(_components, PROVIDERS))
 """The components of every provider. Cluster API and CAPH publish no checksums of theirs."""
+
+
+def drill_files(kubernetes: str, etcd: str) -> tuple[LocalFile, ...]:
+    """Return what serves a snapshot on this machine; `etcd` is the cluster version that the snapshot names."""
+    version = ETCD_BY_MINOR.get(number(etcd)[:2], max(ETCD_BY_MINOR.values(), key=number))
+    return (
+        _etcd("etcd", version),
+        _etcd("etcdutl", version),
+        _kubernetes("kube-apiserver", kubernetes),
+        _kubernetes("kube-controller-manager", kubernetes),
+    )

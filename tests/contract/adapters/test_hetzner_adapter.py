@@ -148,10 +148,10 @@ def test_image_is_built_from_a_rescue_system(project: Project, hetzner: Hetzner)
 
 def test_names_that_others_have_are_told(project: Project, hetzner: Hetzner) -> None:
     hetzner.put_firewall("k8s", RULES, OWNED, {})
-    names = {"network": "k8s", "placement_group": "k8s-control-plane", "firewall": "k8s"}
-    assert hetzner.names_taken(**names, ours=("caph-cluster-k8s",)) == ["firewall `k8s`"]
+    groups, ours = ("k8s-control-plane", "k8s-general"), ("caph-cluster-k8s",)
+    assert hetzner.names_taken(network="k8s", placement_groups=groups, firewall="k8s", ours=ours) == ["firewall `k8s`"]
     hetzner.put_firewall("ours", RULES, OWNED, LABELS)
-    assert hetzner.names_taken(**{**names, "firewall": "ours"}, ours=("caph-cluster-k8s",)) == []
+    assert hetzner.names_taken(network="k8s", placement_groups=groups, firewall="ours", ours=ours) == []
 
 
 def test_long_lists_are_read_whole(hetzner: Hetzner, project: Project) -> None:

@@ -28,18 +28,20 @@ class ClusterLife:
         world.call(lambda: world.watchers.append(asyncio.create_task(self._register())))
 
     async def _register(self) -> None:
-        """Make a ready Node of every machine that runs etcd."""
+        """Make a ready Node of every machine that runs etcd, and of every worker that would register."""
         while True:
             for machine in self.world.machines.list():
                 if machine.runs_etcd:
-                    await self._node(machine.hostname, machine.server_id)
+                    await self._node(machine.hostname, machine.server_id, {ROLE: ""})
+                elif not machine.is_control_plane and machine.kubelet_may_register:
+                    await self._node(machine.hostname, machine.server_id, {})
             await self.world.clock.sleep(5)
 
-    async def _node(self, name: str, server_id: int) -> None:
+    async def _node(self, name: str, server_id: int, labels: dict[str, str]) -> None:
         try:
             if await self.client.get("Node", name) is None:
                 spec = {"providerID": f"hcloud://{server_id}"}
-                meta = {"name": name, "labels": {ROLE: ""}}
+                meta = {"name": name, "labels": labels}
                 node = await self.client.create({"apiVersion": "v1", "kind": "Node", "metadata": meta, "spec": spec})
                 await self.set_ready(node["metadata"]["name"], "True")
         except (KubeRefused, *UNREACHABLE):

@@ -31,9 +31,9 @@ def test_read_only_token_reads(lab: HetznerLab) -> None:
 
 
 def test_unknown_route_is_named(lab: HetznerLab) -> None:
-    answer = lab.http("GET", "/volumes/7")
+    answer = lab.http("GET", "/certificates/7")
     assert error(answer) == (404, "not_found")
-    assert "GET /v1/volumes/7" in answer.json()["error"]["message"]
+    assert "GET /v1/certificates/7" in answer.json()["error"]["message"]
     assert error(lab.http("PATCH", "/servers")) == (405, "method_not_allowed")
 
 

@@ -72,6 +72,12 @@ class Machine:
     kubelet_may_register: bool = True
     serves_kubernetes: bool = True
     boots: int = 1
+    stage: str = "running"
+    has_stopped_services: bool = False
+    noted: list[str] = field(default_factory=list)
+
+    def note_upgrade(self, key: str) -> None:
+        self.noted.append(key)
 
     @property
     def addresses(self) -> list[str]:

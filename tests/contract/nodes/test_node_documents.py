@@ -75,6 +75,45 @@ def test_labels_and_taints_follow_the_configuration() -> None:
     assert documents.CONTROL_PLANE in [taint["key"] for taint in closed["spec"]["taints"]]
 
 
+WORKER = {"type": "worker", "nodeLabels": {"example.com/pool": "a", "node.kubernetes.io/purpose": "batch"}}
+
+
+def test_worker_is_no_control_plane_and_labels_itself() -> None:
+    node = made(changed("machine", **WORKER))
+    labels = node["metadata"]["labels"]
+    assert documents.CONTROL_PLANE not in labels
+    assert (labels["example.com/pool"], labels["node.kubernetes.io/purpose"]) == ("a", "batch")
+    closed = made(
+        {**changed("machine", **WORKER), "cluster": changed("cluster", allowSchedulingOnControlPlanes=False)["cluster"]}
+    )
+    assert [taint["key"] for taint in closed["spec"]["taints"]] == [documents.NOT_READY, documents.UNINITIALIZED]
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"nodeLabels": {"example.com/pool": "a", "node-role.kubernetes.io/worker": ""}},
+        {"nodeLabels": {"example.com/pool": "a", "app.kubernetes.io/component": "x"}},
+        {"nodeLabels": {"example.com/pool": "a", "node-restriction.kubernetes.io/x": "x"}},
+        {"nodeLabels": {"example.com/pool": "a"}, "nodeTaints": {"example.com/pool": "a:NoSchedule"}},
+    ],
+)
+def test_what_a_worker_may_not_say_of_itself_takes_all_its_labels_away(refused: documents.Config) -> None:
+    settings = {"type": "worker", "nodeAnnotations": {"example.com/owner": "b"}, **refused}
+    node = made(changed("machine", **settings))
+    assert "example.com/pool" not in node["metadata"]["labels"]
+    assert "example.com/owner" not in node["metadata"]["annotations"]
+    assert "example.com/pool" not in [taint["key"] for taint in node["spec"]["taints"]]
+    labels = made(changed("machine", **{**settings, "type": "controlplane"}))["metadata"]["labels"]
+    assert labels["example.com/pool"] == "a"
+
+
+def test_worker_registers_with_the_taints_of_its_kubelet() -> None:
+    taint = {"key": "example.com/pool", "value": "a", "effect": "NoSchedule"}
+    kubelet = {"image": "ghcr.io/siderolabs/kubelet:v1.32.2", "extraConfig": {"registerWithTaints": [taint]}}
+    assert taint in made(changed("machine", type="worker", kubelet=kubelet))["spec"]["taints"]
+
+
 def test_node_info_tells_talos_and_kubernetes() -> None:
     info = made(CONFIG)["status"]["nodeInfo"]
     assert (info["osImage"], info["kubeletVersion"]) == ("Talos (v1.12.2)", "v1.32.2")

@@ -10,6 +10,7 @@ import pytest
 from node_world import NodeWorld, cilium, hcloud_ccm, secret, talos_ccm
 from test_node_documents import CONFIG
 
+from tallship.lab.controllers.nodes import cordon, scheduling
 from tallship.lab.controllers.nodes import node_documents as documents
 from tallship.lab.controllers.nodes.mirror import condition
 from tallship.lab.kubeclient import Object
@@ -217,3 +218,39 @@ def _pods(world: NodeWorld, prefix: str) -> list[Object]:
 
 def _issued(world: NodeWorld) -> list[Object]:
     return [each for each in world.list("CertificateSigningRequest") if each.get("status", {}).get("certificate")]
+
+
+def test_node_of_a_machine_that_is_upgraded_is_cordoned_and_drained_until_it_runs_again(world: NodeWorld) -> None:
+    world.apply(*cilium())
+    world.wait_until(lambda: world.readiness() == ["True"] * 3, 60)
+    machine = world.fleet.machines[0]
+    machine.stage = "upgrading"
+    world.wait_until(lambda: "drained_at" in machine.noted, 5)
+    node = _get(world, "Node", machine.hostname)
+    assert node["spec"]["unschedulable"]
+    assert node["metadata"]["annotations"][cordon.MARK] == "true"
+    staying = [each for each in world.list("Pod") if each["spec"].get("nodeName") == machine.hostname]
+    assert {each["metadata"]["ownerReferences"][0]["kind"] for each in staying} == {"DaemonSet"}
+    machine.stage = "running"
+    world.wait_until(lambda: "unschedulable" not in _get(world, "Node", machine.hostname)["spec"], 5)
+    assert cordon.MARK not in _get(world, "Node", machine.hostname)["metadata"]["annotations"]
+
+
+def test_cordon_of_somebody_else_is_not_taken_back(world: NodeWorld) -> None:
+    world.wait_until(lambda: len(world.list("Node")) == 3, 5)
+    machine = world.fleet.machines[0]
+    node = _get(world, "Node", machine.hostname)
+    world.ask(world.client.patch(node, {"spec": {"unschedulable": True}}))
+    world.wait(2)
+    machine.stage = "upgrading"
+    world.wait_until(lambda: "cordoned_at" in machine.noted, 5)
+    machine.stage = "running"
+    world.wait(5)
+    assert _get(world, "Node", machine.hostname)["spec"]["unschedulable"]
+
+
+def test_a_cordon_keeps_no_daemon_away() -> None:
+    node = {"metadata": {"name": "cp-1"}, "spec": {"unschedulable": True}}
+    daemon = {"kind": "DaemonSet", "spec": {"template": {"spec": {}}}}
+    assert scheduling.obstacle({"tolerations": scheduling.tolerations(daemon)}, node) == ""
+    assert scheduling.obstacle({}, node) == "node(s) were unschedulable"

@@ -312,6 +312,23 @@ def test_worker_runs_no_etcd_and_needs_a_control_plane(lab: TalosLab) -> None:
     assert "etcd" not in {each.id for each in services}
 
 
+def test_worker_waits_while_no_control_plane_lets_it_in_at_trustd(lab: TalosLab) -> None:
+    closed = [
+        lab.user_data(),
+        "apiVersion: v1alpha1\nkind: NetworkDefaultActionConfig\ningress: block\n",
+        "apiVersion: v1alpha1\nkind: NetworkRuleConfig\nname: talos\n"
+        "portSelector: {ports: [50000, 6443], protocol: tcp}\ningress: [{subnet: 0.0.0.0/0}]\n",
+    ]
+    lab.boot(1, "---\n".join(closed))
+    worker = lab.boot(4, kind="worker")
+    assert worker is not None
+    lab.wait(100)
+    assert not worker.serves_talos
+    lab.boot(2)
+    lab.wait(40)
+    assert worker.serves_talos
+
+
 def test_new_cluster_at_the_same_endpoint_does_not_meet_the_old_one(lab: TalosLab) -> None:
     lab.form_cluster(1)
     lab.run(lab.machines.deleted(1))

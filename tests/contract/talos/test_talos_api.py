@@ -127,9 +127,9 @@ def test_state_is_one_node_at_a_time(cluster: TalosLab) -> None:
 
 
 def test_what_the_lab_does_not_have_is_unimplemented(cluster: TalosLab) -> None:
-    error = refusal(cluster, "Upgrade")
+    error = refusal(cluster, "EtcdDefragment")
     assert error.status is Status.UNIMPLEMENTED
-    assert "machine.MachineService.Upgrade" in str(error.message)
+    assert "machine.MachineService.EtcdDefragment" in str(error.message)
 
 
 def test_events_begin_with_an_empty_hello_and_last(cluster: TalosLab) -> None:

@@ -13,6 +13,7 @@ RENDERED = {
     "guide": ROOT / "examples/k8s/manifests/cluster.yaml",
     "every-option": ROOT / "tests/golden/every-option/manifests/cluster.yaml",
 }
+WORKERS = ROOT / "tests/golden/every-option/manifests/workers.yaml"
 RULE = """\
 apiVersion: v1alpha1
 kind: NetworkRuleConfig
@@ -65,7 +66,15 @@ def _rendered() -> dict[str, Case]:
         patches = rendered_patches(path)
         cases[f"rendered: {name}"] = Case(patches)
         cases |= {f"rendered: {name}, patch {number}": Case([each]) for number, each in enumerate(patches)}
-    return cases
+    return cases | {"rendered: workers of every option": Case(worker_patches(WORKERS), kind="worker")}
+
+
+def worker_patches(path: Path) -> list[str]:
+    """Return the patches in the first TalosConfigTemplate of rendered pools."""
+    documents = yaml.safe_load_all(path.read_text(encoding="utf-8"))
+    template: dict[str, Any] = next(each for each in documents if each["kind"] == "TalosConfigTemplate")
+    found: list[str] = template["spec"]["template"]["spec"]["strategicPatches"]
+    return found
 
 
 GENERATED = {

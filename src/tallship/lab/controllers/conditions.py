@@ -113,8 +113,8 @@ class Conditions:
 
 
 def bullet(name: str, message: str) -> str:
-    """Return a condition as a line of a list; a message that is a list itself goes below its name."""
-    if message.startswith("* "):
+    """Return a condition as a line of a list; a message that is a list, or has several lines, goes below its name."""
+    if message.startswith("* ") or "\n" in message:
         return f"* {name}:\n" + "\n".join(f"  {line}" for line in message.splitlines())
     return f"* {name}: {message}"
 
@@ -138,26 +138,29 @@ def summarize_new(item: Object, kinds: Sequence[str], instead: Callable[[Conditi
     return worst, "\n".join(lines)
 
 
-def aggregate_new(machines: Iterable[Object], kind: str) -> tuple[str, str]:
-    """Return (status, message) of one v1beta2 condition over many Machines: equal messages are told once."""
+def aggregate_new(items: Iterable[Object], kind: str, good: str = "True", noun: str = "Machine") -> tuple[str, str]:
+    """Return (status, message) of one v1beta2 condition over many objects: equal messages are told once."""
     groups: dict[tuple[bool, str], list[str]] = {}
-    for machine in machines:
-        condition = find_new(machine, kind)
+    for item in items:
+        condition = find_new(item, kind)
         if condition is None:
             condition = {"status": "Unknown", "message": f"Condition {kind} not yet reported"}
-        if condition["status"] != "True":
+        if condition["status"] != good:
             group = (condition["status"] == "Unknown", condition["message"])
-            groups.setdefault(group, []).append(machine["metadata"]["name"])
+            groups.setdefault(group, []).append(item["metadata"]["name"])
     if not groups:
-        return "True", ""
+        return good, ""
     ordered = sorted(groups.items(), key=lambda pair: (pair[0][0], -len(pair[1]), sorted(pair[1])))
-    lines = [bullet(_machines(sorted(names)), message) for (_, message), names in ordered]
-    return ("Unknown" if all(unknown for unknown, _ in groups) else "False"), "\n".join(lines)
+    lines = [bullet(f"{noun if len(names) == 1 else f'{noun}s'} {some(names)}", text) for (_, text), names in ordered]
+    bad = "False" if good == "True" else "True"
+    return ("Unknown" if all(unknown for unknown, _ in groups) else bad), "\n".join(lines)
 
 
-def _machines(names: list[str]) -> str:
-    listed = names[:3] + ([f"... ({len(names) - 3} more)"] if len(names) > 3 else [])
-    return ("Machine " if len(names) == 1 else "Machines ") + ", ".join(listed)
+def some(names: Iterable[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    ordered = sorted(names)
+    more = [f"... ({len(ordered) - most} more)"] if len(ordered) > most else []
+    return ", ".join(ordered[:most] + more)
 
 
 def _gravity(condition: Condition) -> int:

@@ -54,7 +54,7 @@ class Informer:
         key, old = _key(item), self.items.get(_key(item))
         if item["metadata"]["uid"] in self._gone or (old is not None and _version(old) >= _version(item)):
             return
-        if item["metadata"].get("deletionTimestamp") and not item["metadata"].get("finalizers"):
+        if _is_gone(item["metadata"]):
             self.drop(item)
             return
         self.items[key] = item
@@ -115,6 +115,10 @@ class CachedApi:
     async def create(self, item: Object) -> Object:
         """Create an object and return it as stored."""
         return self._seen(item["kind"], await self.client.create(item))
+
+    async def apply(self, item: Object, manager: str) -> Object:
+        """Server-side apply, against other managers too, and return the object as stored."""
+        return self._seen(item["kind"], await self.client.apply(item, manager))
 
     async def delete(self, item: Object) -> None:
         """Ask for an object's deletion; one that is gone already is fine."""
@@ -277,6 +281,12 @@ def _guarded(patch: Object, before: Object, stored: Object) -> Object:
 def _without_status(item: Object) -> Object:
     metadata = {key: value for key, value in item["metadata"].items() if key != "resourceVersion"}
     return {**item, "metadata": metadata, "status": None}
+
+
+def _is_gone(metadata: Object) -> bool:
+    """True for what nothing holds any more; a Pod that has been given time to end is still there."""
+    held = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
+    return "deletionTimestamp" in metadata and not held
 
 
 def _key(item: Object) -> Key:

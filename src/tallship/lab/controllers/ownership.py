@@ -43,6 +43,12 @@ def drop_owner(item: Object, kind: str, name: str = "") -> None:
         item["metadata"]["ownerReferences"] = left
 
 
+def controller_of(item: Object) -> Object | None:
+    """Return the reference to the owner that controls the object, or None."""
+    listed = item["metadata"].get("ownerReferences", [])
+    return next((each for each in listed if each.get("controller")), None)
+
+
 def owner_name(item: Object, kind: str) -> str:
     """Return the name of the first owner of that kind, or an empty string."""
     listed = item["metadata"].get("ownerReferences", [])

@@ -53,7 +53,7 @@ def status_patches(before: Object, after: Object, stored: Object) -> tuple[Objec
         if key == "conditions":
             conditions[key] = _rebased(before["status"].get(key, []) if "status" in before else [], change, stored)
         elif key == "v1beta2" and change and "conditions" in change:
-            conditions[key] = {"conditions": change["conditions"]}
+            conditions[key] = {"conditions": _rebased_new(before, after, stored)}
             if others := {name: value for name, value in change.items() if name != "conditions"}:
                 rest[key] = others
         else:
@@ -73,3 +73,15 @@ def _rebased(before: list[Object], after: list[Object] | None, stored: Object) -
         else:
             merged.pop(kind, None)
     return sorted(merged.values(), key=lambda each: (each["type"] != "Ready", each["type"]))
+
+
+def _rebased_new(before: Object, after: Object, stored: Object) -> list[Object]:
+    """Return the v1beta2 conditions of `after`, in its order, with what others have written meanwhile."""
+    was, now, there = ({each["type"]: each for each in _new(item)} for item in (before, after, stored))
+    merged = [there.get(kind, each) if was.get(kind) == each else each for kind, each in now.items()]
+    return merged + [each for kind, each in there.items() if kind not in was and kind not in now]
+
+
+def _new(item: Object) -> list[Object]:
+    listed: list[Object] = item.get("status", {}).get("v1beta2", {}).get("conditions", [])
+    return listed

@@ -23,6 +23,12 @@ PROVIDERS = ("capi", "caph", "cabpt", "cacppt")
 FIRST_RESTART, LONGEST_RESTART = 10.0, 300.0
 """Seconds that kubelet waits before it starts a crashed container again: doubled each time, up to five minutes."""
 
+LOOK = 1.0
+"""Seconds between two looks for a node that a provider waits for."""
+
+Alive = Callable[[str], bool]
+"""Tells of a node's name whether something runs on it now."""
+
 Connect = Callable[[str], KubeClient]
 """Returns a client for one Kubernetes API, with this user agent and a manager's rights."""
 
@@ -54,10 +60,13 @@ class Runner:
         self._without = without
         self._sites: dict[str, tuple[Site, asyncio.Task[None]]] = {}
 
-    def manage(self, name: str, connect: Connect, source: str = "") -> None:
-        """Run providers in a Kubernetes API that is up; `source` is the address that they call Talos from."""
+    def manage(self, name: str, connect: Connect, source: str = "", alive: Alive = lambda _node: True) -> None:
+        """Run providers in a Kubernetes API that is up, on nodes that are alive.
+
+        `source` is the address that they call Talos from.
+        """
         if name not in self._sites:
-            site = Site(self._clock, connect, self._hetzner, source, self._without)
+            site = Site(self._clock, connect, self._hetzner, source, self._without, alive)
             # A context of its own: whoever asks for this, a provider's waiting is never a client's waiting.
             self._sites[name] = (site, asyncio.create_task(site.run(), context=contextvars.Context()))
 
@@ -86,12 +95,19 @@ class Site:
     """The providers of one Kubernetes API."""
 
     def __init__(
-        self, clock: LabClock, connect: Connect, hetzner: Hetzner, source: str, without: frozenset[str]
+        self,
+        clock: LabClock,
+        connect: Connect,
+        hetzner: Hetzner,
+        source: str,
+        without: frozenset[str],
+        alive: Alive,
     ) -> None:
         self._clock = clock
         self._connect = connect
         self._hetzner = hetzner
         self._source = source
+        self._alive = alive
         self._providers = [each for each in PROVIDERS if each not in without]
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._crashes: dict[str, int] = {}
@@ -106,28 +122,43 @@ class Site:
     async def run(self) -> None:
         """Keep the providers running whose Deployments are available, until cancelled."""
         client = self._connect("tallship-lab")
-        deployments = Informer(client, "Deployment", self._clock)
-        deployments.on_change(lambda _old, _new: self._changed.set())
+        deployments, pods = (Informer(client, kind, self._clock) for kind in ("Deployment", "Pod"))
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(deployments.run())
+                for informer in (deployments, pods):
+                    informer.on_change(lambda _old, _new: self._changed.set())
+                    group.create_task(informer.run())
+                await pods.synced.wait()
                 while True:
-                    await self._changed.wait()
                     self._changed.clear()
-                    self._compare(group, client, deployments)
+                    if self._compare(group, client, deployments, pods):
+                        await self._clock.sleep(LOOK)
+                    else:
+                        await self._changed.wait()
         finally:
             await client.close()
 
-    def _compare(self, group: asyncio.TaskGroup, client: KubeClient, deployments: Informer) -> None:
+    def _compare(self, group: asyncio.TaskGroup, client: KubeClient, deployments: Informer, pods: Informer) -> bool:
+        """Start and end providers; returns whether one waits for its node, of whose kubelet nobody tells."""
+        waits = False
         for name in self._providers:
             deployment = deployments.items.get((f"{name}-system", f"{name}-controller-manager"))
             available = deployment is not None and _is_available(deployment)
             if not available:
                 self._down.discard(name)  # kubelet has seen the crash: when it is back, it may run again
-            if available and name not in self._tasks and name not in self._down:
+            may_start = name not in self._tasks and name not in self._down
+            if available and may_start and not self._has_place(name, pods):
+                waits = True
+            elif available and may_start:
                 self._tasks[name] = group.create_task(self._keep(name, client))
             elif not available and name in self._tasks:
                 self._tasks[name].cancel()
+        return waits
+
+    def _has_place(self, name: str, pods: Informer) -> bool:
+        """True unless every Pod is on a node that is gone, as in an API server whose etcd came from a snapshot."""
+        own = [pod for (namespace, _), pod in pods.items.items() if namespace == f"{name}-system"]
+        return not own or any(self._alive(pod["spec"].get("nodeName", "")) for pod in own)
 
     async def _keep(self, name: str, client: KubeClient) -> None:
         own = self._connect(AGENTS[name])

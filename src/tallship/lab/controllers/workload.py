@@ -15,11 +15,12 @@ class WorkloadClients:
         self._api = api
         self._user_agent = user_agent
         self._clients: dict[str, KubeClient] = {}
+        self._is_closed = False
 
     def find(self, namespace: str, cluster: str) -> KubeClient | None:
-        """Return a client for the cluster, or None while its kubeconfig Secret is missing."""
+        """Return a client for the cluster, or None while its kubeconfig Secret is missing, and after `close`."""
         secret = self._api.get("Secret", f"{cluster}-kubeconfig", namespace)
-        if secret is None:
+        if secret is None or self._is_closed:
             return None
         text = secret_value(secret, "value")
         if text not in self._clients:
@@ -37,6 +38,6 @@ class WorkloadClients:
             return None
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, for ever."""
+        self._is_closed = True
         await close_all(list(self._clients.values()))
-        self._clients.clear()

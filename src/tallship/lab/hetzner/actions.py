@@ -75,6 +75,10 @@ class Actions:
         """Let a running action end with an error and without its effect."""
         self._table[str(key)] = {**self._table[str(key)], "doom": {"code": code, "message": message}}
 
+    def hold(self, key: int) -> None:
+        """Let a running action run for ever."""
+        self._table[str(key)] = {**self._table[str(key)], "is_held": True}
+
     def locks(self, server_id: int) -> bool:
         """True while an action holds the server."""
         held = {"id": server_id, "type": "server"}
@@ -102,6 +106,8 @@ class Actions:
 
     async def _finish(self, action: int) -> None:
         document = self._table[str(action)]
+        if document.get("is_held"):
+            return
         error = document.get("doom")
         if error is None and document["effect"]:
             try:

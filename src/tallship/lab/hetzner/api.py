@@ -14,6 +14,7 @@ from tallship.lab.faults import Faults
 from tallship.lab.hetzner import (
     action_routes,
     firewalls,
+    floating_ips,
     images,
     load_balancer_actions,
     load_balancers,
@@ -27,6 +28,7 @@ from tallship.lab.hetzner import (
     server_actions,
     servers,
     ssh_keys,
+    volumes,
 )
 from tallship.lab.hetzner.balancer import Balancer, server_address
 from tallship.lab.hetzner.gate import Gate
@@ -49,6 +51,8 @@ ROUTES: list[Route] = [
     *images.ROUTES,
     *ssh_keys.ROUTES,
     *primary_ips.ROUTES,
+    *volumes.ROUTES,
+    *floating_ips.ROUTES,
     *offers.ROUTES,
     *pricing.ROUTES,
     *action_routes.ROUTES,

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from tallship.lab.damage import damaged
 from tallship.lab.faults import Fault
 from tallship.lab.hetzner.balancer import Balancer
 from tallship.lab.hetzner.errors import Refused
@@ -18,7 +19,11 @@ from tallship.lab.hetzner.ratelimit import Bucket
 from tallship.lab.hetzner.routing import Call, Reply, Route
 from tallship.lab.hetzner.times import SLOW_ANSWER
 from tallship.lab.hetzner.tokens import Tokens
+from tallship.lab.hetzner.unlisted import Unlisted
 from tallship.lab.world import hold_clients, is_tallship
+
+UNLISTED: Final = 10.0
+"""Seconds for which the fault of that name keeps something out of lists."""
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -30,11 +35,15 @@ REFUSALS: Final[dict[str, tuple[str, str]]] = {
     "rate-limit": ("rate_limit_exceeded", "limit of requests per hour reached"),
     "token-readonly": ("token_readonly", "this token is read-only"),
     "locked": ("locked", "the resource is locked: an action is running"),
+    "conflict": ("conflict", "the resource was changed during the request, try again"),
     "server-error": ("server_error", "internal server error"),
     "no-capacity": ("resource_unavailable", "error during placement: no capacity for this server type"),
     "quota": ("resource_limit_exceeded", "project limit exceeded"),
 }
 """Faults that refuse a request: the fault's name, the API's code and words."""
+
+BY_STATUS: Final = {503: "unavailable", 504: "timeout"}
+"""Hetzner API: its words for errors of its own that are not a plain 500."""
 
 CAPACITY_ROUTES: Final = ("POST /servers", "POST /servers/{id}/actions/poweron")
 """The only routes where `no-capacity` strikes."""
@@ -51,6 +60,7 @@ class Gate:
         self._bucket = bucket
         self._balancer = balancer
         self._writes = writes
+        self._unlisted = Unlisted(project)
 
     def app(self, routes: Sequence[Route]) -> web.Application:
         """Return an application that serves the routes below `/v1`."""
@@ -87,11 +97,13 @@ class Gate:
             request[ADMITTED] = True
             self._bucket.drink()
             self._refuse(request, facts)
-            reply = route.handler(Call(self._project, dict(request.match_info), request.query, data))
+            reply = self._unlisted.seen(
+                route.handler(Call(self._project, dict(request.match_info), request.query, data))
+            )
             if request.method != "GET":
                 await self._note_change(request, reply, facts)
             await self._cut(request, "lost-answer", facts)
-            return _answer(request, reply)
+            return damaged(_answer(request, reply), request, self._project.faults, facts)
 
         return handle
 
@@ -120,7 +132,9 @@ class Gate:
                 continue
             if fault := self._project.faults.take(name, **facts):
                 request[ADMITTED] = not fault.values.get("bare")
-                raise Refused(code, str(fault.values.get("message", message)), details=fault.values.get("details"))
+                status = int(fault.values.get("status", 0))
+                told = str(fault.values.get("message", message))
+                raise Refused(BY_STATUS.get(status, code), told, status=status, details=fault.values.get("details"))
 
     async def _note_change(self, request: web.Request, reply: Reply, facts: dict[str, str]) -> None:
         if reply.changed:
@@ -129,6 +143,10 @@ class Gate:
         for action in _actions(reply):
             if fault := self._project.faults.take("action-error", command=action["command"], **facts):
                 self._project.actions.doom(action["id"], *_doom(fault))
+            if self._project.faults.take("action-stuck", command=action["command"], **facts):
+                self._project.actions.hold(action["id"])
+        if request.method == "POST" and (fault := self._project.faults.take("unlisted", **facts)):
+            self._unlisted.hide(reply, self._project.clock.now() + float(fault.values.get("seconds", UNLISTED)))
         await self._balancer.refresh()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tallship.lab.births import MADE
-from tallship.lab.hetzner import firewalls, images, packet_filter, placement_groups, primary_ips, targets
+from tallship.lab.hetzner import firewalls, images, packet_filter, placement_groups, primary_ips, targets, volumes
 from tallship.lab.hetzner.action_routes import action_routes
 from tallship.lab.hetzner.body import Body
 from tallship.lab.hetzner.catalog import Location, ServerType, find_location, find_server_type
@@ -44,7 +44,7 @@ def rendered(project: Project, server: Document) -> Document:
         "outgoing_traffic": 0,
         "ingoing_traffic": 0,
         "included_traffic": 20 * 2**40,
-        "volumes": [],
+        "volumes": volumes.of_server(project, server["id"]),
         "load_balancers": [
             balancer["id"]
             for balancer in project.all("load_balancer")
@@ -86,6 +86,7 @@ def delete_server(call: Call) -> Reply:
     targets.forget_server(project, call.id)
     packet_filter.forget_server(project, call.id)
     primary_ips.release(project, call.id)
+    volumes.forget_server(project, call.id)
     project.give_back_address("server", call.id)
     project.forget("server", server["id"])
     project.forget("disk", server["id"])
@@ -153,7 +154,7 @@ def _order(project: Project, body: Body) -> Order:
     if not networks and not any(public_net.flag(f"enable_{version}", True) for version in primary_ips.VERSIONS):
         raise invalid("public_net", "a server needs a public or a private network")
     if body.list("volumes"):
-        raise invalid("volumes", "the lab has no volumes")
+        raise invalid("volumes", "the lab attaches no volume to a server that is not there yet")
     return Order(
         name=project.claim_name("server", body.text("name")),
         kind=kind,

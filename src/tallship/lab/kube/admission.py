@@ -92,7 +92,8 @@ def _machine_deployment(new: Document, old: Document | None) -> None:
     labels = template.setdefault("metadata", {}).setdefault("labels", {})
     selected.update({key: value for key, value in own.items() if key not in selected})
     labels.update({key: value for key, value in own.items() if key not in labels})
-    _default_machine(new, template.get("spec", {}))
+    template.setdefault("spec", {"clusterName": ""})  # the webhook writes a machine out in full, also an empty one
+    _default_machine(new, template["spec"])
     if not selected.items() <= labels.items():
         text = f"Invalid value: {labels}: must match spec.selector"
         _refuse(new, "spec.template.metadata.labels", text)

@@ -10,8 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
+from tallship.lab import bbolt
+from tallship.lab.bbolt import Buckets
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
+from tallship.lab.kube import registry
 from tallship.lab.kube.catalog import Catalog
 from tallship.lab.kube.changes import Changes
 from tallship.lab.kube.discovery import Discovery
@@ -25,8 +28,10 @@ from tallship.lab.kube.paths import Target, resolve
 from tallship.lab.kube.reads import Reads
 from tallship.lab.kube.requests import check_access, refuse, reply
 from tallship.lab.kube.resources import custom
+from tallship.lab.kube.sockets import Sockets
 from tallship.lab.kube.watches import Watches
 from tallship.lab.kube.writes import Writes
+from tallship.lab.kubeserver import SnapshotRefused
 from tallship.lab.store import Store
 from tallship.lab.world import hold_clients, is_tallship
 
@@ -58,7 +63,7 @@ class KubeApi:
         self._changes = Changes(self._objects, self.writes)
         self._socket = FaultySocket(prefix, faults, clock)
         self._counted = writes
-        self._runner: web.AppRunner | None = None
+        self._sockets = Sockets(self.app)
         self._apps = 0
         for definition in self._objects.list(self._definitions):
             self._resources.put(custom(definition))
@@ -78,6 +83,29 @@ class KubeApi:
         conditions = node.get("status", {}).get("conditions", [])
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
+    async def snapshot(self, own: Buckets) -> bytes:
+        """Return etcd's database with every object."""
+        stored = dict(pair for each in self._resources for pair in registry.pairs(each, self._objects.list(each)))
+        newest = registry.pair(registry.COMPACTED, self._objects.revision, str(self._objects.revision).encode())
+        stored.setdefault(*newest)  # the last change may have been a deletion
+        return bbolt.write({**own, registry.BUCKET: sorted(stored.items())})
+
+    async def restore(self, stored: bytes) -> None:
+        """Put the objects of a database in the place of what there is. Raises SnapshotRefused."""
+        try:
+            revision, found = registry.newest(bbolt.read(stored).get(registry.BUCKET, []))
+        except bbolt.BadDatabase as error:
+            raise SnapshotRefused(str(error)) from error
+        definitions = registry.folder(self._definitions)
+        for key, document in found.items():
+            if key.startswith(definitions):
+                self._resources.put(custom(document))
+        folders = {registry.folder(each): each for each in self._resources}
+        places = [key[: -len(registry.own_part(each))] for key, each in found.items()]
+        if unknown := set(places) - set(folders):
+            raise SnapshotRefused(f"nothing is kept in {min(unknown)}")
+        self._objects.replace(revision, zip(map(folders.__getitem__, places), found.values(), strict=True))
+
     def write_log(self, namespace: str, pod: str, text: str) -> None:
         """Set what `kubectl logs` shows of a pod."""
         self._logs[f"{namespace}/{pod}"] = {"text": text}
@@ -96,18 +124,11 @@ class KubeApi:
 
     async def serve(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         """Serve on one more socket."""
-        if self._runner is None:
-            self._runner = web.AppRunner(
-                self.app(), access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
-            )
-            await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+        await self._sockets.open(host, port, tls)
 
     async def stop(self) -> None:
         """Close every socket that `serve` opened, and collect no more garbage."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._sockets.close()
         self._garbage.stop()
 
     async def _begin(self, app: web.Application) -> None:
@@ -135,7 +156,7 @@ class KubeApi:
             check_access(request)
             answer = await handler(request)
             await self._socket.answer(request)
-            return answer
+            return self._socket.damaged(request, answer)
         except RefusedRequest as refusal:
             return refuse(refusal)
         except web.HTTPRequestEntityTooLarge:

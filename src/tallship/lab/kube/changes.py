@@ -62,6 +62,8 @@ class Changes:
             return Ask(partial(self._create, target, body, options_), options_)
         if request.method == "POST" and target.subresource == "binding":
             return Ask(partial(self._bind, target, body, options_), options_)
+        if request.method == "POST" and target.subresource == "eviction":
+            return Ask(partial(self._evict, target, options_), options_)
         if request.method == "PUT" and target.name:
             change: Callable[[Document], Document] = lambda _: body  # noqa: E731 - a scale is replaced like a patch
             make = self._scale if target.subresource == "scale" else self._update
@@ -122,6 +124,11 @@ class Changes:
             raise RefusedRequest("Conflict", f'{text} is already assigned to node "{taken}"')
         bound = {**pod, "spec": {**pod["spec"], "nodeName": node}}
         self._writes.patch(target.resource, target.namespace, target.name, lambda _: bound, options)
+        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+
+    def _evict(self, target: Target, options: Options) -> Answer:
+        """Delete a Pod; no disruption budget stands in the way, since there are none here."""
+        self._writes.delete(target.resource, target.namespace, target.name, options)
         return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
 
     def _delete(self, target: Target, options: Options, matches: Matches) -> Answer:

@@ -16,7 +16,10 @@ STATUS_OF = {
     "RequestEntityTooLarge": 413,
     "UnsupportedMediaType": 415,
     "Invalid": 422,
+    "TooManyRequests": 429,
     "InternalError": 500,
+    "ServiceUnavailable": 503,
+    "Timeout": 504,
     "": 500,  # what the API server has no word for
 }
 """HTTP status by Kubernetes' word for it."""

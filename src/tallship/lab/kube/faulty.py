@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from tallship.lab import damage
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
 from tallship.lab.kube.errors import RefusedRequest
 from tallship.lab.kube.paths import collection
 
 SLOW_SECONDS = 30.0
+_BY_STATUS = {503: "ServiceUnavailable", 504: "Timeout"}
+"""Kubernetes' words for errors of its own that are not a plain 500."""
 _REFUSALS = {
     "server-error": ("InternalError", "Internal error occurred: etcdserver: request timed out"),
+    "rate-limit": ("TooManyRequests", "too many requests, please try again later"),
     "conflict": ("Conflict", "Operation cannot be fulfilled: the object has been modified"),
     "unauthorized": ("Unauthorized", "Unauthorized"),
 }
@@ -38,12 +42,17 @@ class FaultySocket:
             await self._cut("watch-cut", request, facts)
         for name, (reason, text) in _REFUSALS.items():
             if (fault := self._faults.take(name, **facts)) is not None:
-                raise RefusedRequest(reason, str(fault.values.get("message", text)))
+                word = _BY_STATUS.get(int(fault.values.get("status", 0)), reason)
+                raise RefusedRequest(word, str(fault.values.get("message", text)))
 
     async def answer(self, request: web.Request) -> None:
         """Return when the answer may go out. Raises ConnectionResetError when it is lost."""
         if self._faults.list():
             await self._cut("lost-answer", request, self._facts(request))
+
+    def damaged(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        """Return an answer as it arrives."""
+        return damage.damaged(answer, request, self._faults, self._facts(request)) if self._faults.list() else answer
 
     def _facts(self, request: web.Request) -> dict[str, str]:
         agent = request.headers.get("User-Agent", "").partition("/")[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,6 +79,16 @@ class Objects:
         del self._table(resource)[key_of(old)]
         self._tell(Change(self.revision, resource, "DELETED", stored, old))
         return stored
+
+    def replace(self, revision: int, objects: Iterable[tuple[Resource, Document]]) -> None:
+        """Be what another store was at that revision; nobody is told, so nobody may be watching."""
+        for table in self._tables.values():
+            table.clear()
+        for resource, document in objects:
+            self._table(resource)[key_of(document)] = Stored(document)
+        self.revision = revision
+        self._notes["revision"] = {"value": revision}
+        self.compact()
 
     def watch(self, resource: Resource) -> asyncio.Queue[Any]:
         """Return a queue that gets every later change of a resource."""

@@ -19,6 +19,8 @@ BUILT_IN_SHORT_NAMES = {
     "Pod": ("po",),
     "Service": ("svc",),
     "ServiceAccount": ("sa",),
+    "PersistentVolume": ("pv",),
+    "PersistentVolumeClaim": ("pvc",),
     "Deployment": ("deploy",),
     "DaemonSet": ("ds",),
     "CertificateSigningRequest": ("csr",),
@@ -26,7 +28,7 @@ BUILT_IN_SHORT_NAMES = {
 }
 WITH_STATUS = (
     "Namespace", "Node", "Pod", "Service", "Deployment", "DaemonSet", "Job", "CertificateSigningRequest",
-    "CustomResourceDefinition",
+    "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim",
 )  # fmt: skip
 WITH_GENERATION = ("Deployment", "DaemonSet", "Job", "CustomResourceDefinition")
 WITH_SCALE = ("Deployment",)
@@ -73,7 +75,9 @@ class Resource:
         found = [name for name, has in (("status", self.has_status), ("scale", self.has_scale)) if has]
         if self.is_custom or self.group not in ("", "certificates.k8s.io"):
             return found
-        return found + {"Pod": ["log", "binding"], "CertificateSigningRequest": ["approval"]}.get(self.kind, [])
+        return found + {"Pod": ["log", "binding", "eviction"], "CertificateSigningRequest": ["approval"]}.get(
+            self.kind, []
+        )
 
 
 def built_in() -> list[Resource]:

@@ -112,6 +112,8 @@ _FIELDS: dict[str, dict[str, Schema]] = {
         "imagePullSecrets": _keyed("name"),
         "automountServiceAccountToken": {"type": "boolean"},
     },
+    "PersistentVolume": {"spec": _open(claimRef=ATOMIC, accessModes=ATOMIC), "status": _STATUS},
+    "PersistentVolumeClaim": {"spec": _open(accessModes=ATOMIC, dataSource=ATOMIC), "status": _STATUS},
     "Deployment": {"spec": _REPLICATED_SPEC, "status": _STATUS},
     "DaemonSet": {"spec": _WORKLOAD_SPEC, "status": _STATUS},
     "Job": {"spec": _WORKLOAD_SPEC, "status": _STATUS},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 import yaml
@@ -42,7 +43,7 @@ class Clusterctl:
         self._clock = clock
         self._hooks = hooks
 
-    async def handle(self, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def handle(self, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         """Do what the command line says."""
         command = parse("clusterctl", request.argv, FORMS)
         await request.wait(self._clock, times.STARTUP)
@@ -50,8 +51,9 @@ class Clusterctl:
             yield _version(command.get("-o"))
             return
         if command.form.words == ("move",):
-            async for output in self._move(request, command):
-                yield output
+            async with aclosing(self._move(request, command)) as outputs:
+                async for output in outputs:
+                    yield output
             return
         wanted = _providers(command, _config(request.read(command["--config"])))
         client = _client(request, command, "--kubeconfig")
@@ -61,7 +63,7 @@ class Clusterctl:
         finally:
             await client.close()
 
-    async def _move(self, request: ProgramRequest, command: Command) -> AsyncIterator[Output]:
+    async def _move(self, request: ProgramRequest, command: Command) -> AsyncGenerator[Output, None]:
         """Move between two clusters, or into a folder or out of one."""
         move = Move(request, self._clock, command["--namespace"])
         folder = command.get("--to-directory") or command.get("--from-directory")
@@ -88,7 +90,9 @@ def _client(request: ProgramRequest, command: Command, option: str) -> KubeClien
     return KubeClient.from_kubeconfig(text, f"clusterctl/{VERSION}")
 
 
-def _moving(move: Move, command: Command, clients: list[KubeClient], request: ProgramRequest) -> AsyncIterator[Output]:
+def _moving(
+    move: Move, command: Command, clients: list[KubeClient], request: ProgramRequest
+) -> AsyncGenerator[Output, None]:
     match sorted(set(command.options) - {"--namespace", "--kubeconfig-context"}):
         case ["--kubeconfig", "--to-kubeconfig"]:
             return move.to_cluster(*clients)
@@ -118,7 +122,7 @@ class Initialization:
         self._wanted = wanted
         self._hooks = hooks
 
-    async def run(self) -> AsyncIterator[str]:
+    async def run(self) -> AsyncGenerator[str, None]:
         """Yield what clusterctl prints while it works."""
         yield "Fetching providers"
         await self._request.wait(self._clock, times.CLUSTERCTL_FETCH)
@@ -139,7 +143,7 @@ class Initialization:
         if missing:
             yield "\nYour management cluster has been initialized successfully!\n"
 
-    async def _ensure_cert_manager(self) -> AsyncIterator[str]:
+    async def _ensure_cert_manager(self) -> AsyncGenerator[str, None]:
         lingering = await self._client.get("Namespace", components.CERT_MANAGER_TEST)
         if lingering is None and await self._client.get("CustomResourceDefinition", _CERT_MANAGER_DEFINITION):
             yield "Skipping installing cert-manager as it is already installed"

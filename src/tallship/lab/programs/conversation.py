@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextvars import Context
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -86,7 +86,7 @@ Output = Say | WriteFile
 class Program(Protocol):
     """What stands behind one name on PATH."""
 
-    def handle(self, request: ProgramRequest) -> AsyncIterator[Output]:
+    def handle(self, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         """Do what the command line says, and tell what the program prints. Raises Failed.
 
         Cancelled when the program is killed: whatever is half done stays so.

@@ -6,7 +6,7 @@ A helm that is killed leaves its revision pending, and the next upgrade refuses;
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import yaml
@@ -45,7 +45,7 @@ class Helm:
     def __init__(self, clock: LabClock) -> None:
         self._clock = clock
 
-    async def handle(self, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def handle(self, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         """Do what the command line says."""
         command = parse("helm", request.argv, FORMS)
         await request.wait(self._clock, times.STARTUP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextvars import Context
 from typing import Protocol
 
@@ -56,7 +56,7 @@ class Kind:
         self._clock = clock
         self._images: set[str] = set()
 
-    async def handle(self, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def handle(self, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         """Do what the command line says."""
         command = parse("kind", request.argv, FORMS, _PREFIX)
         await request.wait(self._clock, times.STARTUP)
@@ -68,11 +68,11 @@ class Kind:
         async for output in actions[words[0]](command, request):
             yield output
 
-    async def _get(self, command: Command, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def _get(self, command: Command, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         names = self._host.names()
         yield Say("".join(f"{name}\n" for name in names), "out") if names else Say("No kind clusters found.")
 
-    async def _create(self, command: Command, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def _create(self, command: Command, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         name, image = command["--name"], command["--image"]
         if not _NAME.fullmatch(name):
             must = "cluster names must match `^[a-z0-9.-]+$`"
@@ -97,7 +97,7 @@ class Kind:
         yield self._kubeconfig(command, request)
         yield Say(f'Set kubectl context to "kind-{name}"')
 
-    async def _export(self, command: Command, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def _export(self, command: Command, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         name = command["--name"]
         if name not in self._host.names():
             hint = "Use the --name option to select a different cluster"
@@ -105,7 +105,7 @@ class Kind:
         yield self._kubeconfig(command, request)
         yield Say(f'Set kubectl context to "kind-{name}"')
 
-    async def _delete(self, command: Command, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def _delete(self, command: Command, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         name = command["--name"]
         yield Say(f'Deleting cluster "{name}" ...')
         if name in self._host.names():
@@ -138,7 +138,7 @@ class Docker:
         self._clock = clock
         self._boots: set[asyncio.Task[None]] = set()
 
-    async def handle(self, request: ProgramRequest) -> AsyncIterator[Output]:
+    async def handle(self, request: ProgramRequest) -> AsyncGenerator[Output, None]:
         """Do what the command line says."""
         command = parse("docker", request.argv, (form("start", arguments=(1, 1)),), "")
         container = command.arguments[0]

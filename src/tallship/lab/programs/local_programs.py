@@ -10,6 +10,7 @@ from pathlib import Path
 from tallship.lab.daemon import LOCAL
 from tallship.lab.programs.components import PROVIDERS
 from tallship.localplane.kubernetes import NAMES
+from tallship.localplane.restored import ETCDUTL
 
 MANAGERS = {
     "cluster-api": "capi",
@@ -24,7 +25,7 @@ def write(lab: Path, real: Path, components: Path) -> None:
     """Fill the lab's folder of local programs; a manager that `real` holds with its components is used itself."""
     folder = lab / LOCAL
     folder.mkdir(exist_ok=True, mode=0o700)
-    for name in NAMES:
+    for name in (*NAMES, *([ETCDUTL] if (real / ETCDUTL).is_file() else [])):
         _link(folder / name, real / name)
     for provider in PROVIDERS:
         short = MANAGERS[provider.inventory]

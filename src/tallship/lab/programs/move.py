@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 from tallship.lab.clock import LabClock
@@ -69,7 +69,7 @@ class Move:
         self._clock = clock
         self._namespace = namespace
 
-    async def to_cluster(self, source: KubeClient, target: KubeClient) -> AsyncIterator[Output]:
+    async def to_cluster(self, source: KubeClient, target: KubeClient) -> AsyncGenerator[Output, None]:
         """Create everything in the target, then delete it from the source."""
         yield Say("Performing move...\n")
         graph = await self._discover(source)
@@ -91,7 +91,7 @@ class Move:
                 await _delete_for_move(source, item)
         await self._pause(target, paused, False)
 
-    async def to_directory(self, source: KubeClient, directory: str) -> AsyncIterator[Output]:
+    async def to_directory(self, source: KubeClient, directory: str) -> AsyncGenerator[Output, None]:
         """Write one document per object, with everything secret in it in clear; delete nothing."""
         yield Say("Performing move...\n")
         graph = await self._discover(source)
@@ -107,7 +107,7 @@ class Move:
             yield WriteFile(self._request.path(f"{directory}/{name}"), json.dumps(item))
         await self._pause(source, graph, False)
 
-    async def from_directory(self, target: KubeClient, documents: Iterable[str]) -> AsyncIterator[Output]:
+    async def from_directory(self, target: KubeClient, documents: Iterable[str]) -> AsyncGenerator[Output, None]:
         """Make everything that is not there yet, and let the controllers begin."""
         yield Say("Performing move...\nRestoring from directory\n")
         graph = Graph(json.loads(text) for text in documents)

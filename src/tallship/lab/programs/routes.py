@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 from collections.abc import Mapping
+from contextlib import aclosing
 from contextvars import Context
 from typing import Any
 
@@ -120,8 +121,9 @@ def _facts(name: str, asked: ProgramRequest) -> dict[str, str]:
 
 
 async def _tell(program: Program, asked: ProgramRequest, answer: web.StreamResponse) -> None:
-    async for output in program.handle(asked):
-        await _send(answer, _word(output))
+    async with aclosing(program.handle(asked)) as outputs:  # when nobody listens any more its connections close
+        async for output in outputs:
+            await _send(answer, _word(output))
 
 
 async def _first_line(request: web.Request) -> ProgramRequest:

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from aiohttp import web
 
+from tallship.lab.bbolt import Buckets
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
 from tallship.lab.kube.errors import RefusedRequest
 from tallship.lab.kube.faulty import FaultySocket
 from tallship.lab.kube.requests import refuse
+from tallship.lab.kube.sockets import Sockets
 from tallship.lab.kubeserver import ClusterFacts
+from tallship.lab.realkube import database
 from tallship.lab.realkube.upstream import Upstream
 from tallship.lab.store import Store
 from tallship.lab.world import is_tallship
@@ -57,7 +60,7 @@ class RealKubeServer:
         self._socket = FaultySocket(facts.name, faults, clock)
         self._counted = writes
         self._starting: asyncio.Task[Upstream] | None = None
-        self._runner: web.AppRunner | None = None
+        self._sockets = Sockets(self.app)
 
     def app(self) -> web.Application:
         """Return the server as an application, to be served with TLS that asks for client certificates."""
@@ -68,18 +71,11 @@ class RealKubeServer:
 
     async def serve(self, host: str, port: int, tls: ssl.SSLContext) -> None:
         """Serve on one more socket. Raises SetupError or ProgramError when the server cannot run."""
-        if self._runner is None:
-            self._runner = web.AppRunner(
-                self.app(), access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
-            )
-            await self._runner.setup()
-        await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
+        await self._sockets.open(host, port, tls)
 
     async def stop(self) -> None:
         """End the programs and close every socket that `serve` opened; etcd's data stay."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        await self._sockets.close()
         if self._starting is not None:
             (upstream,) = await asyncio.gather(self._starting, return_exceptions=True)
             self._starting = None
@@ -92,6 +88,15 @@ class RealKubeServer:
         node = await (await self._upstream()).read(f"/api/v1/nodes/{name}")
         conditions = node.get("status", {}).get("conditions", [])
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+    async def snapshot(self, own: Buckets) -> bytes:
+        """Return the database of the real etcd, which has what it is told of itself. Raises SnapshotRefused."""
+        await self._upstream()
+        return await database.snapshot(self._folder)
+
+    async def restore(self, stored: bytes) -> None:
+        """Let etcd begin with a database, before the server first serves. Raises SnapshotRefused."""
+        await database.restore(self._folder, self._settings.programs, stored)
 
     def write_log(self, namespace: str, pod: str, text: str) -> None:
         """Set what `kubectl logs` shows of a pod."""

@@ -35,6 +35,9 @@ class Surroundings(Protocol):
     def members_admit(self, machine: Machine) -> bool:
         """True when the machine's own address reaches etcd on every member of its cluster."""
 
+    async def recover(self, machine: Machine) -> None:
+        """Make an etcd of the snapshot that the machine was given, or remember why that cannot be."""
+
     def changed(self) -> None:
         """Make every machine look again at what it waits for."""
 
@@ -89,6 +92,7 @@ class Boot:
             return  # Talos stays in its boot and tries again; port 50000 stays closed
         await self._around.clock.sleep(machine.api_at - self._around.clock.now())
         while not self._around.os_key(machine):  # a worker's certificate is signed by a control plane
+            self._look.clear()
             await wait_for(self._look, self._around.clock, durations.TRUST_RETRY)
         await self._face.open_talos()
         machine.serves_talos = True
@@ -103,13 +107,19 @@ class Boot:
         machine.refusal = "" if machine.has_etcd_data else self._around.etcd.refusal(machine.identity)
         if not machine.is_control_plane:
             return None
-        waits = [self._etcd_step(now), await self._api_server_step(now)]
+        waits = [await self._etcd_step(now), await self._api_server_step(now)]
         return min((each for each in waits if each is not None), default=None)
 
-    def _etcd_step(self, now: float) -> float | None:
+    async def _etcd_step(self, now: float) -> float | None:
         machine = self._machine
-        if machine.record["has_left"]:
+        if machine.record["has_left"] or machine.has_stopped_services:
             return None
+        if not machine.has_etcd_data and machine.recovery is not None:
+            left = float(machine.recovery["at"]) - now
+            if left > 0 or machine.recovery_problem:
+                return left if left > 0 else None
+            await self._around.recover(machine)
+            return 0
         if not machine.has_etcd_data and not self._join(now):
             return durations.ETCD_JOIN_RETRY if machine.etcd_state == "Preparing" else None
         if machine.etcd_at is None:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import tarfile
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
+import yaml
 from google.protobuf.message import Message
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
-from tallship.lab.clock import LabClock, timestamp
+from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
 from tallship.lab.kubeserver import KubeServer
 from tallship.lab.pulls import pull_seconds
-from tallship.lab.talos import durations
+from tallship.lab.talos import durations, manifests
 from tallship.lab.talos.config import secrets
-from tallship.lab.talos.etcd import Etcd, Member
+from tallship.lab.talos.etcd import Etcd
 from tallship.lab.talos.machine import Machine
 from tallship.lab.talos.services import Health, etcd_health, machine_status, service_list
 from tallship.talosproto import common_pb2, machine_pb2, state_pb2
 
-ETCD_DATA = "/var/lib/etcd"
 MACHINE_STATUS = "MachineStatuses.runtime.talos.dev"
-SNAPSHOT_BYTES = 512 * 1024
-CHUNK = 64 * 1024
+MANIFESTS = "Manifests.kubernetes.talos.dev"
 
 
 class Rack(Protocol):
@@ -60,6 +58,24 @@ class Rack(Protocol):
     async def halt(self, machine: Machine) -> None:
         """Take a machine down."""
 
+    async def workload(self, machine: Machine) -> KubeServer:
+        """Return the API whose objects are in the machine's etcd."""
+
+    def upload(self, machine: Machine, content: bytes) -> None:
+        """Keep a snapshot on the machine's disk, in the place of one that is there."""
+
+    def reset(self, machine: Machine) -> None:
+        """Begin the reset that the machine remembers, or go on with it."""
+
+    def wipe(self, machine: Machine) -> None:
+        """Forget what the machine's reset wipes."""
+
+    def upgrade(self, machine: Machine) -> None:
+        """Begin the upgrade that the machine remembers, or go on with it."""
+
+    def has_schematic(self, schematic: str) -> bool:
+        """True when the image factory knows a schematic of that id."""
+
 
 async def version(rack: Rack, machine: Machine, request: Message) -> Message:
     """Return what runs."""
@@ -90,23 +106,6 @@ def health_of_etcd(rack: Rack, machine: Machine) -> Health:
     return etcd_health(machine, rack.clock.now(), rack.etcd.has_quorum(key, rack.alive(key)), is_sick)
 
 
-async def bootstrap(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Make this machine the first member of its cluster's etcd."""
-    if not machine.is_control_plane:
-        raise GRPCError(Status.FAILED_PRECONDITION, "bootstrap can only be performed on a control plane node")
-    if machine.has_etcd_data or rack.holders(machine.cluster_id):
-        # with an etcd elsewhere this machine is about to join it: the lab keeps that from becoming two clusters
-        raise GRPCError(Status.ALREADY_EXISTS, "etcd data directory is not empty")
-    now, address = rack.clock.now(), machine.etcd_address
-    if address is None:
-        raise GRPCError(Status.FAILED_PRECONDITION, "bootstrap is not available yet")
-    name = machine.settings.cluster_name
-    first = rack.etcd.bootstrap(machine.identity, name, machine.server_id, machine.hostname, address, now)
-    machine.change(member=first.id, etcd_at=now + durations.ETCD_START)
-    rack.changed()
-    return machine_pb2.Bootstrap()
-
-
 async def pull_image(rack: Rack, machine: Machine, request: machine_pb2.ImagePullRequest) -> Message:
     """Pull an image. The fault `image-pull` (match: machine) makes the registry refuse it.
 
@@ -125,74 +124,10 @@ async def pull_image(rack: Rack, machine: Machine, request: machine_pb2.ImagePul
     return machine_pb2.ImagePull()
 
 
-async def etcd_members(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Return the members; that needs a quorum."""
-    _need_quorum(rack, machine)
-    return machine_pb2.EtcdMembers(members=[_member(each) for each in rack.etcd.members(machine.cluster_id)])
-
-
-async def etcd_status(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Return what the machine's own etcd says; it answers without a quorum."""
-    member = _need_etcd(machine)
-    key = machine.cluster_id
-    leader = rack.etcd.leader(key, rack.alive(key))
-    index = int(rack.clock.now()) + 1000
-    found = machine_pb2.EtcdMemberStatus(
-        member_id=member.id,
-        protocol_version="3.6.7",
-        storage_version="3.6.0",
-        leader=leader.id if leader else 0,
-        is_learner=member.is_learner,
-        raft_term=rack.etcd.term(key),
-        raft_index=index,
-        raft_applied_index=index,
-        db_size=4 * 2**20,
-        db_size_in_use=3 * 2**20,
-        errors=[] if leader else ["etcdserver: no leader"],
-    )
-    return machine_pb2.EtcdStatus(member_status=found)
-
-
-async def etcd_alarms(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Return the alarms: none."""
-    _need_quorum(rack, machine)
-    return machine_pb2.EtcdAlarm()
-
-
-async def etcd_forfeit(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Give the leadership to another member."""
-    _need_quorum(rack, machine)
-    key = machine.cluster_id
-    if len(rack.etcd.members(key)) == 1:
-        raise GRPCError(Status.UNKNOWN, "cannot forfeit leadership, only one member")
-    leader = rack.etcd.forfeit(key, machine.server_id, rack.alive(key))
-    return machine_pb2.EtcdForfeitLeadership(member=leader.hostname if leader else "")
-
-
-async def etcd_leave(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Leave the cluster, stop etcd until the next boot, and delete its data."""
-    _need_quorum(rack, machine)
-    member = _need_etcd(machine)
-    if len(rack.etcd.members(machine.cluster_id)) == 1:
-        raise GRPCError(Status.UNKNOWN, "etcdserver: re-configuration failed due to not enough started members")
-    rack.etcd.remove(machine.cluster_id, member.id)
-    machine.change(member=0, has_left=True, etcd_at=None)
-    rack.changed()
-    return machine_pb2.EtcdLeaveCluster()
-
-
-async def etcd_remove(rack: Rack, machine: Machine, request: machine_pb2.EtcdRemoveMemberByIDRequest) -> Message:
-    """Remove any member by its id."""
-    _need_quorum(rack, machine)
-    if not rack.etcd.remove(machine.cluster_id, request.member_id):
-        raise GRPCError(Status.NOT_FOUND, "etcdserver: member not found")
-    rack.changed()
-    return machine_pb2.EtcdRemoveMemberByID()
-
-
 async def reboot(rack: Rack, machine: Machine, request: Message) -> Message:
-    """Begin to reboot; the answer comes at once."""
-    await rack.restart(machine)
+    """Begin to reboot; the answer comes at once. Talos v1.12: an upgrade that is under way is not disturbed."""
+    if machine.upgrade is None:
+        await rack.restart(machine)
     return machine_pb2.Reboot(actor_id=str(uuid.uuid4()))
 
 
@@ -215,15 +150,16 @@ async def resource(rack: Rack, machine: Machine, request: state_pb2.GetRequest) 
     return found
 
 
-async def files(rack: Rack, machine: Machine, request: machine_pb2.ListRequest) -> AsyncIterator[Message]:
-    """Yield what is in a folder: etcd's data are the only files that the lab knows."""
-    root = request.root.rstrip("/")
-    if root not in (ETCD_DATA, f"{ETCD_DATA}/member") or not machine.is_control_plane or not machine.has_etcd_data:
-        raise GRPCError(Status.UNKNOWN, f"lstat {root}: no such file or directory")
-    below = ("member",) if root == ETCD_DATA else ("snap", "wal")
-    yield machine_pb2.FileInfo(name=root, relative_name=".", is_dir=True, size=4096)
-    for name in below:
-        yield machine_pb2.FileInfo(name=f"{root}/{name}", relative_name=name, is_dir=True, size=4096)
+async def resources(rack: Rack, machine: Machine, request: state_pb2.ListRequest) -> AsyncIterator[Message]:
+    """Yield COSI resources of one type: those of the bootstrap manifests are the only ones that are listed."""
+    if request.type != MANIFESTS or not machine.is_control_plane:
+        return
+    for name, items in manifests.resources(machine.talos_version, machine.config).items():
+        found = state_pb2.ListResponse()
+        found.resource.metadata.namespace, found.resource.metadata.type = request.namespace, request.type
+        found.resource.metadata.id, found.resource.metadata.phase = name, "running"
+        found.resource.spec.yaml_spec = yaml.safe_dump({"items": items}, sort_keys=False)
+        yield found
 
 
 async def image_list(rack: Rack, machine: Machine, request: machine_pb2.ImageListRequest) -> AsyncIterator[Message]:
@@ -244,16 +180,6 @@ async def events(rack: Rack, machine: Machine, request: machine_pb2.EventsReques
     await asyncio.Event().wait()  # until the client goes, or the machine
 
 
-async def snapshot(rack: Rack, machine: Machine, request: Message) -> AsyncIterator[Message]:
-    """Yield a snapshot of etcd: a database, and at its end the SHA-256 of it, as etcd writes it."""
-    member = _need_etcd(machine)
-    seed = f"etcd snapshot of {machine.cluster_id} by {member.id} at {timestamp(rack.clock)}".encode()
-    database = seed.ljust(SNAPSHOT_BYTES, b"\0")
-    whole = database + hashlib.sha256(database).digest()
-    for start in range(0, len(whole), CHUNK):
-        yield common_pb2.Data(bytes=whole[start : start + CHUNK])
-
-
 async def kubeconfig(rack: Rack, machine: Machine, request: Message) -> AsyncIterator[Message]:
     """Yield an administrator's kubeconfig, in a tar.gz."""
     own = machine.settings
@@ -271,6 +197,7 @@ async def kubeconfig(rack: Rack, machine: Machine, request: Message) -> AsyncIte
 async def kernel_log(rack: Rack, machine: Machine, request: Message) -> AsyncIterator[Message]:
     """Yield what the kernel log says of this boot."""
     lines = [f"[talos] booting {machine.talos_version} on hcloud, boot {machine.boots}", machine.refusal]
+    lines += [f"[talos] {line}" for line in (machine.upgrade or {}).get("log", [])]
     for line in filter(None, lines):
         yield common_pb2.Data(bytes=f"{line}\n".encode())
 
@@ -292,67 +219,18 @@ UNARY: dict[str, Unary] = {
     "Version": version,
     "Hostname": hostname,
     "ServiceList": services,
-    "Bootstrap": bootstrap,
-    "EtcdMemberList": etcd_members,
-    "EtcdStatus": etcd_status,
-    "EtcdAlarmList": etcd_alarms,
-    "EtcdForfeitLeadership": etcd_forfeit,
-    "EtcdLeaveCluster": etcd_leave,
-    "EtcdRemoveMemberByID": etcd_remove,
     "ImagePull": pull_image,
     "Reboot": reboot,
     "Shutdown": shutdown,
     "Get": resource,
 }
 STREAMS: dict[str, Stream] = {
-    "List": files,
+    "ListResources": resources,
     "ImageList": image_list,
     "Events": events,
-    "EtcdSnapshot": snapshot,
     "Kubeconfig": kubeconfig,
     "Dmesg": kernel_log,
     "Logs": service_log,
 }
-CHANGES = frozenset(
-    (
-        "Bootstrap",
-        "EtcdForfeitLeadership",
-        "EtcdLeaveCluster",
-        "EtcdRemoveMemberByID",
-        "ImagePull",
-        "Reboot",
-        "Shutdown",
-    )
-)
+CHANGES = frozenset(("ImagePull", "Reboot", "Shutdown"))
 """Calls that change something."""
-
-
-def _need_etcd(machine: Machine) -> Member:
-    """Return the machine's member. Raises when it has none that runs."""
-    if not machine.is_control_plane:
-        raise GRPCError(Status.UNIMPLEMENTED, "member list is only available on control plane nodes")
-    member = machine.member
-    if not machine.runs_etcd or member is None:
-        raise GRPCError(Status.UNAVAILABLE, "error building etcd client: connect: connection refused")
-    return member
-
-
-def _need_quorum(rack: Rack, machine: Machine) -> None:
-    """Raise when etcd cannot answer; any member of the cluster is asked, not the machine's own."""
-    if not machine.is_control_plane:
-        raise GRPCError(Status.UNIMPLEMENTED, "member list is only available on control plane nodes")
-    key = machine.cluster_id
-    if machine.refusal or not rack.etcd.exists(key) or not rack.alive(key):
-        raise GRPCError(Status.UNAVAILABLE, "error building etcd client: no endpoints available")
-    if not rack.etcd.has_quorum(key, rack.alive(key)):
-        raise GRPCError(Status.UNAVAILABLE, "etcdserver: request timed out")
-
-
-def _member(member: Member) -> machine_pb2.EtcdMember:
-    return machine_pb2.EtcdMember(
-        id=member.id,
-        hostname=member.hostname,
-        peer_urls=[f"https://{member.address}:2380"],
-        client_urls=[] if member.is_learner else [f"https://{member.address}:2379"],
-        is_learner=member.is_learner,
-    )

@@ -14,6 +14,15 @@ SHUTDOWN = 5.0
 ETCD_START = 5.0
 """From Bootstrap, or from a boot with etcd data, until etcd runs."""
 
+ETCD_RESTORE = 10.0
+"""From Bootstrap with a snapshot until its objects are in etcd's folder: an estimate for some megabytes."""
+
+ETCD_LEAVE_LIMIT = 300.0
+"""Talos v1.12: a machine that is reset gracefully tries for so long to leave an etcd that does not let it go."""
+
+WIPE = 10.0
+"""How long a reset overwrites partitions, after services and Pods were stopped."""
+
 ETCD_FIRST_CHECK = 5.0
 """Talos v1.12: etcd's health is checked for the first time so long after its start; unknown until then."""
 
@@ -43,3 +52,24 @@ WORKER_KUBELET = 25.0
 
 TRUST_RETRY = 5.0
 """From one try of a worker to get its certificate from a control plane to the next."""
+
+CORDON_LIMIT = 60.0
+"""Talos v1.12: a node that does not show as cordoned after a minute ends its upgrade, and boots what it had."""
+
+DRAIN_LIMIT = 300.0
+"""Talos v1.12: the time for a drain, after which the upgrade goes on with what is left."""
+
+EVICTION = 10.0
+"""How long the evicted Pods of a node take to stop; their grace period is 60 s."""
+
+STOP_SERVICES = 5.0
+"""From the end of the drain until services are stopped and volumes unmounted."""
+
+INSTALL = 20.0
+"""How long an installer writes the boot loader and the new system (10 to 30 s)."""
+
+ETCD_CHECK = 1.0
+"""How long all members' quorum reads before an upgrade take; the cluster's lock is held meanwhile."""
+
+FAILURE_PAUSE = 10.0
+"""Talos v1.12: machined counts down from a sequence's failure to the reboot."""

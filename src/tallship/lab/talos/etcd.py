@@ -59,16 +59,22 @@ class Etcd:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._table = store.table("talos.etcd")
+        self.upgrade_locks: set[str] = set()
+        """The clusters (ids) of which a machine is asking etcd whether it may be upgraded."""
+
+    def new_keyspace(self, cluster_name: str) -> str:
+        """Return a name for what is stored in a new etcd: none that was given out before, and empty."""
+        number = self._store.next_id(f"talos.etcd.{cluster_name}")
+        return f"workload-{cluster_name}" + (f"-{number}" if number > 1 else "")
 
     def bootstrap(
-        self, identity: Identity, cluster_name: str, server_id: int, hostname: str, address: str, now: float
+        self, identity: Identity, keyspace: str, server_id: int, hostname: str, address: str, now: float
     ) -> Member:
-        """Make a new etcd whose only member is this machine; it has none of the objects of an earlier one."""
+        """Make a new etcd whose only member is this machine; it has the objects of its keyspace."""
         first = self._new_member(server_id, hostname, address, now, is_learner=False)
-        number = self._store.next_id(f"talos.etcd.{cluster_name}")
         document = {
             "identity": asdict(identity),
-            "keyspace": f"workload-{cluster_name}" + (f"-{number}" if number > 1 else ""),
+            "keyspace": keyspace,
             "members": [asdict(first)],
             "leader": server_id,
             "term": 2,

@@ -12,6 +12,9 @@ Document = dict[str, Any]
 ETCD_PORT: Final = 2380
 """Where etcd's members talk to each other."""
 
+TRUSTD_PORT: Final = 50001
+"""Where workers get their certificates from control planes."""
+
 
 def lets_in(config: MachineConfig, port: int, source: str) -> bool:
     """True when TCP from the source reaches a port of the machine.

@@ -10,6 +10,7 @@ from tallship.lab.store import Document, Table
 from tallship.lab.talos import durations, settings
 from tallship.lab.talos.config.validate import ConfigError, MachineConfig
 from tallship.lab.talos.etcd import Etcd, Identity, Member
+from tallship.lab.talos.releases import boot_id
 
 RELEASE = "v1.12.2"
 """What boots from an image that does not say which release it has."""
@@ -26,7 +27,13 @@ def new_record(server: Document, user_data: str, image: Document, old: Document 
         "public_ip": public["ip"] if public else "",
         "private_ips": [each["ip"] for each in server["private_net"]],
         "user_data": user_data,
-        "talos": talos_on(image),
+        "talos": kept.get("installed") or kept.get("talos") or talos_on(image),
+        "is_wiped": kept.get("is_wiped", False),
+        "installed": "",
+        "upgrade": None,
+        "reset": None,
+        "recovery": None,
+        "lacks_kubelet": False,
         "disk": disk,
         "on": True,
         "halts_at": None,
@@ -70,7 +77,9 @@ class Machine:
         self.serves_kubernetes = False
         """True while its own API server answers."""
         self.sequence = "boot"
-        """What it is doing as a whole: boot, reboot or shutdown."""
+        """What it is doing as a whole: boot, reboot or shutdown; a reset and an upgrade are remembered instead."""
+        self.is_installing = False
+        """True while LifecycleService runs an installer."""
         self.loaded: MachineConfig | None = None
         """The configuration, or None when Talos could not load it."""
         self.problem = ""
@@ -166,9 +175,47 @@ class Machine:
         return int(self.record["boots"])
 
     @property
+    def boot_id(self) -> str:
+        """What its kernel calls this boot."""
+        return boot_id(self.hostname, self.boots)
+
+    @property
+    def upgrade(self) -> Document | None:
+        """How far an upgrade in place is: what is remembered of it; None while there is none."""
+        found: Document | None = self.record.get("upgrade")
+        return found
+
+    def note_upgrade(self, key: str) -> None:
+        """Remember when something of the upgrade happened first, such as `cordoned_at`."""
+        if self.upgrade is not None and self.upgrade[key] is None:
+            self.change(upgrade={**self.upgrade, key: self._clock.now()})
+
+    @property
+    def has_stopped_services(self) -> bool:
+        """True when an upgrade or a reset has stopped everything but the Talos API."""
+        return any(each is not None and each["stopped_at"] is not None for each in (self.upgrade, self.reset))
+
+    @property
+    def reset(self) -> Document | None:
+        """How far a reset is: what is remembered of it; None while there is none."""
+        found: Document | None = self.record.get("reset")
+        return found
+
+    @property
+    def recovery(self) -> Document | None:
+        """What is remembered of a Bootstrap with a snapshot while etcd has no data of it."""
+        found: Document | None = self.record.get("recovery")
+        return found
+
+    @property
+    def recovery_problem(self) -> str:
+        """Why no etcd could be made of the snapshot, or nothing."""
+        return str((self.recovery or {}).get("problem", ""))
+
+    @property
     def is_on(self) -> bool:
-        """True while it has power and Talos is what boots."""
-        return bool(self.record["on"] and self.record["talos"])
+        """True while it has power and Talos is what boots: nothing does from a disk that was wiped."""
+        return bool(self.record["on"] and self.record["talos"] and not self.record.get("is_wiped"))
 
     @property
     def is_control_plane(self) -> bool:
@@ -210,9 +257,11 @@ class Machine:
     @property
     def etcd_state(self) -> str:
         """The state of Talos' service etcd."""
-        if self.record["has_left"]:
+        if self.record["has_left"] or self.has_stopped_services:
             return "Finished"
         now = self._clock.now()
+        if not self.has_etcd_data and self.recovery:
+            return "Failed" if self.recovery_problem else "Preparing"
         if not self.has_etcd_data:
             return "Preparing" if now < self.api_at + durations.ETCD_JOIN_LIMIT else "Failed"
         if self.etcd_at is None or now < self.etcd_at:
@@ -227,7 +276,7 @@ class Machine:
     @property
     def kubelet_may_register(self) -> bool:
         """True while kubelet runs and has what it needs to reach an API server."""
-        if not self.serves_talos or self.refusal:
+        if not self.serves_talos or self.refusal or self.has_stopped_services or self.record.get("lacks_kubelet"):
             return False
         if self.is_control_plane:
             up = self.api_server_at if self.runs_etcd else None
@@ -242,4 +291,8 @@ class Machine:
             return "off"
         if self.sequence != "boot":
             return {"reboot": "rebooting", "shutdown": "shuttingDown"}[self.sequence]
+        if self.reset is not None:
+            return "resetting"
+        if self.upgrade is not None:
+            return "upgrading"
         return "running" if self.serves_talos and (not self.is_control_plane or self.runs_etcd) else "booting"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -14,9 +15,9 @@ from aiohttp import web
 from tallship.lab.births import REACHABLE, Births
 from tallship.lab.clock import LabClock
 from tallship.lab.faults import Faults
-from tallship.lab.kubeserver import ClusterFacts, KubeServer, MakeServer
+from tallship.lab.kubeserver import ClusterFacts, KubeServer, MakeServer, SnapshotRefused
 from tallship.lab.store import Document, Store
-from tallship.lab.talos import durations, ingress, settings
+from tallship.lab.talos import durations, ingress, recovery, resets, settings, upgrading
 from tallship.lab.talos.boot import Boot, in_own_context
 from tallship.lab.talos.etcd import Etcd
 from tallship.lab.talos.listener import Doors, Listener, listeners
@@ -65,6 +66,9 @@ class Machines:
         self._machines: dict[int, Machine] = {}
         self._boots: dict[int, Boot] = {}
         self._going_down: set[asyncio.Task[None]] = set()
+        self._sequences: dict[int, asyncio.Task[None]] = {}
+        self._schematics = store.table("schematics")
+        self._uploads = store.table("talos.uploads")
 
     async def start(self) -> None:
         """Go on with every machine that had power when an earlier process ended."""
@@ -74,6 +78,10 @@ class Machines:
         for machine in self._machines.values():
             if machine.is_on:
                 self._run(machine)
+                if machine.upgrade is not None:
+                    self.upgrade(machine)
+                if machine.reset is not None:
+                    self.reset(machine)
             if machine.record["halts_at"] is not None:
                 self._spawn(self._halt(machine))
 
@@ -82,7 +90,7 @@ class Machines:
         for task in self._going_down:
             task.cancel()
         await asyncio.gather(*self._going_down, return_exceptions=True)
-        await asyncio.gather(*(self._unplug(server_id) for server_id in list(self._boots)))
+        await asyncio.gather(*(self._unplug(server_id) for server_id in {*self._boots, *self._sequences}))
         for api in self.workloads.values():
             await api.stop()
 
@@ -117,6 +125,7 @@ class Machines:
         if gone is None:
             return
         del self._table[str(server_id)]
+        self._uploads.pop(str(server_id), None)
         if gone.loaded and not self._of_cluster(gone.cluster_id):
             self.etcd.forget(gone.cluster_id)
             await self._drop_workload(gone.cluster_id)
@@ -147,8 +156,16 @@ class Machines:
         mine = machine.settings
         if mine.os_key:
             return mine.os_key
-        signers = (each.settings for each in self.list() if each.settings.os_key and each.serves_talos)
-        return next((each.os_key for each in signers if (each.os_ca, each.token) == (mine.os_ca, mine.token)), "")
+        signers = (each for each in self.list() if each.settings.os_key and each.serves_talos)
+        reached = (each.settings for each in signers if self._reaches_trustd(machine, each))
+        return next((each.os_key for each in reached if (each.os_ca, each.token) == (mine.os_ca, mine.token)), "")
+
+    def _reaches_trustd(self, worker: Machine, signer: Machine) -> bool:
+        """True when a control plane's trustd can be reached, by the private network where both are in one."""
+        if worker.private_ip and signer.private_ip:
+            return ingress.lets_in(signer.settings, ingress.TRUSTD_PORT, worker.private_ip)
+        admitted = self._admits(signer.server_id, ingress.TRUSTD_PORT, worker.public_ip)
+        return admitted and ingress.lets_in(signer.settings, ingress.TRUSTD_PORT, worker.public_ip)
 
     def alive(self, cluster_id: str) -> set[int]:
         """Return the machines (server ids) whose etcd takes part."""
@@ -175,27 +192,84 @@ class Machines:
         down_until = self.clock.now() + durations.REBOOT
         takes = durations.API_SERVER_AGAIN if machine.record["has_images"] else durations.API_SERVER_FIRST
         machine.change(
-            boots=machine.boots + 1, booted_at=down_until, etcd_at=None, has_left=False, api_server_takes=takes
+            boots=machine.boots + 1,
+            booted_at=down_until,
+            etcd_at=None,
+            has_left=False,
+            api_server_takes=takes,
+            talos=machine.record.get("installed") or machine.talos_version,
+            installed="",
+            upgrade=None,
+            reset=None,
+            recovery=None,
+            lacks_kubelet=self.faults.take("kubelet-fails", machine=machine.hostname) is not None,
+            is_dead=self.faults.take("machine-never-boots", machine=machine.hostname) is not None,
         )
         self._spawn(self._restart(machine))
+
+    def upgrade(self, machine: Machine) -> None:
+        """Begin the upgrade that the machine remembers, or go on with it; it ends with the machine's power."""
+        self._sequences[machine.server_id] = in_own_context(upgrading.run(self, machine))
+
+    def reset(self, machine: Machine) -> None:
+        """Begin the reset that the machine remembers, or go on with it; it ends with the machine's power."""
+        self._sequences[machine.server_id] = in_own_context(resets.run(self, machine))
+
+    def upload(self, machine: Machine, content: bytes) -> None:
+        """Keep a snapshot on the machine's disk, in the place of one that is there."""
+        self._uploads[str(machine.server_id)] = {"content": base64.b64encode(content).decode()}
+
+    def wipe(self, machine: Machine) -> None:
+        """Forget what the machine's reset wipes: etcd's data and the images, or all that a machine boots from."""
+        labels = (machine.reset or {}).get("labels", [])
+        if "EPHEMERAL" in labels:
+            machine.change(member=0, has_images=False, images=[], pulled=[])
+            self._uploads.pop(str(machine.server_id), None)
+        if resets.BOOTED_FROM.intersection(labels):
+            machine.change(is_wiped=True)
+
+    async def recover(self, machine: Machine) -> None:
+        """Make an etcd of the snapshot that the machine was given, or remember why that cannot be."""
+        asked, key, now = machine.recovery or {}, machine.cluster_id, self.clock.now()
+        kept = self._uploads.get(str(machine.server_id))
+        snapshot = base64.b64decode(kept["content"]) if kept else None
+        try:
+            database = recovery.database_in(snapshot, skips_hash=asked["skips_hash"])
+            keyspace = self.etcd.new_keyspace(machine.settings.cluster_name)
+            server = self._server(machine, keyspace)
+            await server.restore(database)
+        except SnapshotRefused as error:
+            machine.change(recovery={**asked, "problem": str(error)})
+            return
+        await self._drop_workload(key)
+        self.workloads[key] = server
+        address = machine.etcd_address or ""
+        first = self.etcd.bootstrap(machine.identity, keyspace, machine.server_id, machine.hostname, address, now)
+        machine.change(member=first.id, etcd_at=now + durations.ETCD_START, recovery=None)
+        self.changed()
+
+    def has_schematic(self, schematic: str) -> bool:
+        """True when the image factory knows a schematic of that id."""
+        return schematic in self._schematics
 
     async def halt(self, machine: Machine) -> None:
         """Take a machine down; it answers for a moment longer."""
         machine.sequence = "shutdown"
-        machine.change(halts_at=self.clock.now() + durations.SHUTDOWN)
+        machine.change(upgrade=None, halts_at=self.clock.now() + durations.SHUTDOWN)
         self._spawn(self._halt(machine))
 
     async def _restart(self, machine: Machine) -> None:
         await self.clock.sleep(ANSWER)
-        if self._machines.get(machine.server_id) is machine and machine.is_on:
+        if self._machines.get(machine.server_id) is machine and machine.record["on"]:
             await self._unplug(machine.server_id)
             machine.sequence = "boot"
-            self._run(machine)
+            if machine.is_on:
+                self._run(machine)
             self.changed()
 
     async def _halt(self, machine: Machine) -> None:
         await self.clock.sleep(float(machine.record["halts_at"]) - self.clock.now())
-        if self._machines.get(machine.server_id) is machine and machine.is_on:
+        if self._machines.get(machine.server_id) is machine and machine.record["on"]:
             await self.powered_off(machine.server_id)
             if self._halted is not None:
                 await self._halted(machine.server_id)
@@ -204,7 +278,7 @@ class Machines:
         return [each for each in self._machines.values() if each.loaded and each.cluster_id == cluster_id]
 
     def _run(self, machine: Machine) -> None:
-        face = Face(machine, self, self._writes, self._doors, self._workload)
+        face = Face(machine, self, self._writes, self._doors, self.workload)
         self._boots[machine.server_id] = Boot(machine, self, face)
 
     def _doors(self, machine: Machine, port: int) -> Doors:
@@ -215,6 +289,10 @@ class Machines:
         return doors
 
     async def _unplug(self, server_id: int) -> None:
+        sequence = self._sequences.pop(server_id, None)
+        if sequence is not None:
+            sequence.cancel()
+            await asyncio.gather(sequence, return_exceptions=True)
         boot = self._boots.pop(server_id, None)
         if boot is not None:
             await boot.stop()
@@ -224,17 +302,19 @@ class Machines:
         self._going_down.add(task)
         task.add_done_callback(self._going_down.discard)
 
-    async def _workload(self, machine: Machine) -> KubeServer:
+    async def workload(self, machine: Machine) -> KubeServer:
         """Return the API whose objects are in the machine's etcd."""
         key, name = machine.cluster_id, self.etcd.keyspace(machine.cluster_id)
         if key in self.workloads and self.workloads[key].name != name:
             await self._drop_workload(key)
         if key not in self.workloads:
-            config = machine.settings
-            authority, its_key = config.kubernetes_ca, config.kubernetes_key
-            facts = ClusterFacts(name, authority, its_key, settings.service_network(config))
-            self.workloads[key] = self._make_server(facts)
+            self.workloads[key] = self._server(machine, name)
         return self.workloads[key]
+
+    def _server(self, machine: Machine, keyspace: str) -> KubeServer:
+        config = machine.settings
+        authority, its_key = config.kubernetes_ca, config.kubernetes_key
+        return self._make_server(ClusterFacts(keyspace, authority, its_key, settings.service_network(config)))
 
     async def _drop_workload(self, cluster_id: str) -> None:
         api = self.workloads.pop(cluster_id, None)

@@ -12,7 +12,7 @@ _TABLE = {
     "EtcdSnapshot": frozenset({ADMIN, OPERATOR, BACKUP}),
     **dict.fromkeys(("EtcdAlarmList", "EtcdMemberList", "EtcdStatus"), _READERS | {BACKUP}),
     **dict.fromkeys(("Dmesg", "Events", "Hostname", "ImageList", "List", "Logs", "ServiceList", "Version"), _READERS),
-    "Get": _READERS,
+    **dict.fromkeys(("Get", "ListResources"), _READERS),
 }
 _ADMINS = frozenset({ADMIN})
 

@@ -17,10 +17,10 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Server, Stream
 
 from tallship.lab.clock import held_for_client
-from tallship.lab.talos import calls, roles, settings
+from tallship.lab.talos import calls, etcd_calls, resets, roles, settings, upgrades
 from tallship.lab.talos.listener import Doors, Listener, listeners
 from tallship.lab.talos.machine import Machine
-from tallship.talosproto import machine_pb2, state_pb2
+from tallship.talosproto import image_pb2, lifecycle_pb2, machine_pb2, state_pb2
 
 PORT = 50000
 SLOW_SECONDS = 30.0
@@ -32,8 +32,19 @@ REFUSALS: Final[dict[str, tuple[Status, str]]] = {
 }
 """Faults that refuse a call: the fault's name, gRPC's status and apid's words."""
 
+_BY_STATUS: Final = {503: Status.UNAVAILABLE, 504: Status.DEADLINE_EXCEEDED}
+"""gRPC's words for errors that are not a plain 500."""
+
 _MACHINE = machine_pb2.DESCRIPTOR.services_by_name["MachineService"]
-_STATE = state_pb2.DESCRIPTOR.services_by_name["State"]
+_SERVICES = (
+    _MACHINE,
+    state_pb2.DESCRIPTOR.services_by_name["State"],
+    image_pb2.DESCRIPTOR.services_by_name["ImageService"],
+    lifecycle_pb2.DESCRIPTOR.services_by_name["LifecycleService"],
+)
+_UNARY = {**calls.UNARY, **etcd_calls.UNARY, **resets.UNARY, **upgrades.UNARY}
+_STREAMS = {**calls.STREAMS, **etcd_calls.STREAMS, **upgrades.STREAMS}
+_CHANGES = calls.CHANGES | etcd_calls.CHANGES | resets.CHANGES | upgrades.CHANGES
 
 
 class Peers(calls.Rack, Protocol):
@@ -79,7 +90,7 @@ class Apid:
 
     def __mapping__(self) -> dict[str, Handler]:
         """Return every call that Talos has, by path, as grpclib wants it."""
-        methods = [*_MACHINE.methods, *_STATE.methods]
+        methods = [method for service in _SERVICES for method in service.methods]
         return {f"/{each.containing_service.full_name}/{each.name}": self._handler(each) for each in methods}
 
     def _handler(self, method: MethodDescriptor) -> Handler:
@@ -96,28 +107,39 @@ class Apid:
         client, node, nodes = (_told(stream, key) for key in ("client", "node", "nodes"))
         is_tallship = client == ["tallship"]
         held_for_client.set(is_tallship)  # for this call only: each has a task of its own
-        if await self._goes_wrong(method, stream):
+        facts = {"api": "talos", "rpc": method.name, "machine": self._machine.hostname, "agent": "".join(client)}
+        if await self._goes_wrong(facts, stream):
             return
-        call = Call(method, await stream.recv_message(), roles_of(stream))
+        asking = roles_of(stream)
+        if method.client_streaming and not roles.may_call(method.name, asking):
+            raise GRPCError(Status.PERMISSION_DENIED, "not authorized")  # before anything is sent for nothing
+        call = Call(method, await _request(method, stream), asking)
         if nodes:
             await self._answer_for_many(call, nodes, stream)
         else:
-            await self._answer_for_one(call, self._find(node[0]) if node else self._machine, stream)
+            await self._answer_for_one(call, self._find(node[0]) if node else self._machine, stream, facts)
         if call.has_changed:
             self._writes["talos" if is_tallship else "controllers"] += 1
 
-    async def _answer_for_one(self, call: Call, target: Machine, stream: Stream[Any, Any]) -> None:
+    async def _answer_for_one(
+        self, call: Call, target: Machine, stream: Stream[Any, Any], facts: dict[str, str]
+    ) -> None:
         """Answer as the target does: its error is the call's."""
         if call.method.server_streaming:
             async for message in call.stream(self._rack, target):
                 await stream.send_message(message)
             return
         message = await call.perform(self._rack, target)
+        if self._rack.faults.take("lost-answer", **facts) is not None:
+            await stream.cancel()
+            return
+        if self._rack.faults.take("malformed", **facts) is not None:
+            message = call.reply()
         await stream.send_message(message if isinstance(message, call.reply) else call.reply(messages=[message]))
 
     async def _answer_for_many(self, call: Call, nodes: list[str], stream: Stream[Any, Any]) -> None:
         """Answer with a message from each node, named in its metadata; a node's error is in there too."""
-        if call.method.containing_service is not _MACHINE:
+        if call.method.containing_service is not _MACHINE or call.method.client_streaming:
             path = f"/{call.method.containing_service.full_name}/{call.method.name}"
             raise GRPCError(Status.INVALID_ARGUMENT, f"one-2-many proxying is not supported for method {path}")
         if call.method.server_streaming:
@@ -156,9 +178,8 @@ class Apid:
             raise GRPCError(Status.UNAVAILABLE, f'connection error: desc = "{cause}"')
         return found
 
-    async def _goes_wrong(self, method: MethodDescriptor, stream: Stream[Any, Any]) -> bool:
+    async def _goes_wrong(self, facts: dict[str, str], stream: Stream[Any, Any]) -> bool:
         """Let the faults happen that are set for this call; true when there will be no answer."""
-        facts = {"api": "talos", "rpc": method.name, "machine": self._machine.hostname}
         if (slow := self._rack.faults.take("slow", **facts)) is not None:
             await self._rack.clock.sleep(float(slow.values.get("seconds", SLOW_SECONDS)))
         if self._rack.faults.take("reset", **facts) is not None:
@@ -166,14 +187,15 @@ class Apid:
             return True
         for name, (status, text) in REFUSALS.items():
             if (fault := self._rack.faults.take(name, **facts)) is not None:
-                raise GRPCError(status, str(fault.values.get("message", text)))
+                told = _BY_STATUS.get(int(fault.values.get("status", 0)), status)
+                raise GRPCError(told, str(fault.values.get("message", text)))
         return False
 
 
 class Call:
     """One call, whoever answers it."""
 
-    def __init__(self, method: MethodDescriptor, request: Message | None, asking: set[str]) -> None:
+    def __init__(self, method: MethodDescriptor, request: Message | list[Message] | None, asking: set[str]) -> None:
         self.method = method
         self.reply: type[Message] = GetMessageClass(method.output_type)
         parts = method.output_type.fields_by_name.get("messages")
@@ -186,23 +208,39 @@ class Call:
 
     async def perform(self, rack: calls.Rack, target: Machine) -> Message:
         """Return what a machine answers."""
-        self._check(calls.UNARY)
-        answer = await calls.UNARY[self.method.name](rack, target, self._request)
-        self.has_changed |= self.method.name in calls.CHANGES
+        self._check(_UNARY)
+        answer = await _UNARY[_name(self.method)](rack, target, self._request)
+        self.has_changed |= self.method.name in _CHANGES
         return answer
 
-    def stream(self, rack: calls.Rack, target: Machine) -> AsyncIterator[Message]:
-        """Return what a machine answers, message by message."""
-        self._check(calls.STREAMS)
-        return calls.STREAMS[self.method.name](rack, target, self._request)
+    async def stream(self, rack: calls.Rack, target: Machine) -> AsyncIterator[Message]:
+        """Yield what a machine answers, message by message."""
+        self._check(_STREAMS)
+        async for message in _STREAMS[_name(self.method)](rack, target, self._request):
+            yield message
+        self.has_changed |= self.method.name in _CHANGES
 
     def _check(self, known: dict[str, Any]) -> None:
         """Raise for a call that the roles do not allow, or that the lab does not have."""
-        name = self.method.name
+        name = _name(self.method)
         if not roles.may_call(name, self._roles):
             raise GRPCError(Status.PERMISSION_DENIED, "not authorized")
         if name not in known:
             raise GRPCError(Status.UNIMPLEMENTED, f"the lab has no {self.method.full_name}")
+
+
+def _name(method: MethodDescriptor) -> str:
+    """Return the name of a call; two services have a List."""
+    of_state = method.containing_service.full_name == state_pb2.DESCRIPTOR.services_by_name["State"].full_name
+    return "ListResources" if of_state and method.name == "List" else str(method.name)
+
+
+async def _request(method: MethodDescriptor, stream: Stream[Any, Any]) -> Message | list[Message] | None:
+    """Return what the client sends; all of it where it sends a stream."""
+    if method.client_streaming:
+        return [message async for message in stream]
+    message: Message | None = await stream.recv_message()
+    return message
 
 
 def roles_of(stream: Stream[Any, Any]) -> set[str]:

@@ -61,6 +61,8 @@ def machine_status(machine: Machine, etcd: Health, node_is_ready: bool) -> str:
 
 
 def _why_failed(machine: Machine) -> str:
+    if machine.recovery_problem:
+        return f"Failed to run pre stage: {machine.recovery_problem}"
     return REMOVED if machine.has_etcd_data else NO_CLUSTER
 
 

@@ -43,7 +43,7 @@ class HetznerClusters:
         if cluster is None or is_paused(cluster, before):
             return None
         after = copy_json(before)
-        hcloud = await self._scope.client(before)
+        hcloud = self._scope.client(before)
         if hcloud is None:
             self._scope.token_missing(after)
             await self._finish(before, after)

@@ -44,7 +44,7 @@ class HCloudMachines:
         if hetzner_cluster is None:
             return None
         after = copy_json(before)
-        hcloud = await self._scope.client(hetzner_cluster)
+        hcloud = self._scope.client(hetzner_cluster)
         if hcloud is None:
             self._scope.token_missing(after)
             await self._finish(before, after)

@@ -65,7 +65,7 @@ class Remediations:
         cluster = next(
             iter(self._api.list("HetznerCluster", item["metadata"]["namespace"], _cluster_label(item))), None
         )
-        hcloud = None if cluster is None else await self._scope.client(cluster)
+        hcloud = None if cluster is None else self._scope.client(cluster)
         server = item["spec"].get("providerID", "").removeprefix("hcloud://")
         if hcloud is None or not server:
             return

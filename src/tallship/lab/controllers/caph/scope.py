@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-
-import aiohttp
 
 from tallship.lab.clock import wall
 from tallship.lab.controllers.caph.hcloud import HCloud, HCloudError, Hetzner
@@ -13,6 +11,7 @@ from tallship.lab.controllers.conditions import Conditions, find
 from tallship.lab.controllers.informer import CachedApi
 from tallship.lab.controllers.ownership import add_finalizer, add_owner, secret_value, set_label
 from tallship.lab.controllers.patch import copy_json
+from tallship.lab.http_session import HttpSession
 from tallship.lab.kubeclient import Object
 
 SECRET_FINALIZER = "infrastructure.cluster.x-k8s.io/caph-secret"  # noqa: S105 - a name
@@ -27,20 +26,14 @@ class Scope:
 
     api: CachedApi
     hetzner: Hetzner
-    session: aiohttp.ClientSession | None = None
+    http: HttpSession = field(default_factory=HttpSession)
 
-    async def open(self) -> aiohttp.ClientSession:
-        """Return the one HTTP session of the process."""
-        if self.session is None:
-            self.session = aiohttp.ClientSession()
-        return self.session
-
-    async def client(self, hetzner_cluster: Object) -> HCloud | None:
+    def client(self, hetzner_cluster: Object) -> HCloud | None:
         """Return a client with the token of a HetznerCluster's Secret; None while there is no token."""
         ref = hetzner_cluster["spec"]["hetznerSecretRef"]
         secret = self.api.get("Secret", ref["name"], hetzner_cluster["metadata"]["namespace"])
         token = secret_value(secret, token_key(hetzner_cluster)) if secret is not None else ""
-        return HCloud(await self.open(), self.hetzner, token, self.api.clock) if token else None
+        return HCloud(self.http.get(), self.hetzner, token, self.api.clock) if token else None
 
     async def acquire(self, name: str, owner: Object, finalizer: str = "") -> None:
         """Mark a Secret as one that CAPH uses: label, owner, and the finalizer when one is given."""
@@ -57,9 +50,7 @@ class Scope:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self.session is not None:
-            await self.session.close()
-            self.session = None
+        await self.http.close()
 
     def token_missing(self, item: Object) -> None:
         """Say on an object that the Secret or its token is not there."""

@@ -28,7 +28,7 @@ class Templates:
             return None
         ref = cluster["spec"].get("infrastructureRef") or {}
         hetzner_cluster = self._api.get("HetznerCluster", ref.get("name", ""), namespace)
-        hcloud = None if hetzner_cluster is None else await self._scope.client(hetzner_cluster)
+        hcloud = None if hetzner_cluster is None else self._scope.client(hetzner_cluster)
         if hcloud is None:
             return Again(60)
         after = copy_json(before)

@@ -13,10 +13,10 @@ from tallship.lab.controllers.conditions import (
     find_new,
     summarize_new,
 )
-from tallship.lab.controllers.core.references import control_plane_machines, referenced
+from tallship.lab.controllers.core.references import control_plane_machines, referenced, worker_machines
 from tallship.lab.controllers.core.remote import Remote
 from tallship.lab.controllers.informer import CachedApi
-from tallship.lab.controllers.ownership import is_deleting
+from tallship.lab.controllers.ownership import CLUSTER_LABEL, is_deleting
 from tallship.lab.kubeclient import Object
 
 ORDER = (
@@ -38,17 +38,16 @@ ORDER = (
     "Deleting",
 )
 
-_CONSTANT = (
-    ("WorkersAvailable", "True", "NoWorkers"),
-    # CACPPT v0.5.12 reports none of these in the v1beta2 form, so they never change.
-    ("RollingOut", "False", "NotRollingOut"),
-    ("Remediating", "False", "NotRemediating"),
-    ("ScalingDown", "False", "NotScalingDown"),
-    ("ScalingUp", "False", "NotScalingUp"),
-    ("WorkerMachinesReady", "True", "NoReplicas"),
-    ("WorkerMachinesUpToDate", "True", "NoReplicas"),
+# CACPPT v0.5.12 reports none of these in the v1beta2 form, so they tell of MachineDeployments alone.
+_OPERATIONS = ("RollingOut", "Remediating", "ScalingDown", "ScalingUp")
+_AVAILABLE_FROM = (
+    "Deleting",
+    "RemoteConnectionProbe",
+    "InfrastructureReady",
+    "ControlPlaneAvailable",
+    "WorkersAvailable",
 )
-_AVAILABLE_FROM = ("Deleting", "RemoteConnectionProbe", "InfrastructureReady", "ControlPlaneAvailable")
+_COUNTERS = ("readyReplicas", "availableReplicas", "upToDateReplicas")
 _UP_TO_DATE_GRACE = timedelta(seconds=10)
 """A Machine this young may still report UpToDate."""
 
@@ -58,13 +57,15 @@ def update(api: CachedApi, remote: Remote, cluster: Object, deleting: tuple[str,
     conditions = Conditions(cluster, api.now())
     _remote_connection(conditions, remote)
     _mirrored(api, conditions, cluster)
-    for kind, status, reason in _CONSTANT:
-        conditions.new(kind, status, reason)
-    _machines(api, conditions, cluster)
+    meta = cluster["metadata"]
+    deployments = api.list("MachineDeployment", meta["namespace"], {CLUSTER_LABEL: meta["name"]})
+    _deployments(conditions, deployments)
+    _machines(api, conditions, "ControlPlane", control_plane_machines(api, meta["namespace"], meta["name"]))
+    _machines(api, conditions, "Worker", worker_machines(api, meta["namespace"], meta["name"]))
     conditions.new("Deleting", *(("True", *deleting) if deleting else ("False", "NotDeleting")))
     _available(conditions, cluster)
     conditions.sort_new(ORDER)
-    _replicas(api, cluster)
+    _replicas(api, cluster, deployments)
 
 
 def _remote_connection(conditions: Conditions, remote: Remote) -> None:
@@ -104,14 +105,25 @@ def mirror(source: Object | None, item: Object, field: str, kind: str, otherwise
     return condition["status"], reason, condition.get("message", "")
 
 
-def _machines(api: CachedApi, conditions: Conditions, cluster: Object) -> None:
-    meta = cluster["metadata"]
-    machines = control_plane_machines(api, meta["namespace"], meta["name"])
+def _deployments(conditions: Conditions, deployments: list[Object]) -> None:
+    if deployments:
+        status, message = aggregate_new(deployments, "Available", noun="MachineDeployment")
+        reasons = {"True": "Available", "False": "NotAvailable", "Unknown": "AvailableUnknown"}
+        conditions.new("WorkersAvailable", status, reasons[status], message)
+    else:
+        conditions.new("WorkersAvailable", "True", "NoWorkers")
+    for kind in _OPERATIONS:
+        status, message = aggregate_new(deployments, kind, "False", "MachineDeployment")
+        reasons = {"True": kind, "False": f"Not{kind}", "Unknown": f"{kind}Unknown"}
+        conditions.new(kind, status, reasons[status], message)
+
+
+def _machines(api: CachedApi, conditions: Conditions, whose: str, machines: list[Object]) -> None:
     reasons = {"True": "Ready", "False": "NotReady", "Unknown": "ReadyUnknown"}
-    _over_machines(conditions, "ControlPlaneMachinesReady", "Ready", machines, reasons)
+    _over_machines(conditions, f"{whose}MachinesReady", "Ready", machines, reasons)
     old_enough = [each for each in machines if find_new(each, "UpToDate") or _age(api, each) > _UP_TO_DATE_GRACE]
     reasons = {"True": "UpToDate", "False": "NotUpToDate", "Unknown": "UpToDateUnknown"}
-    _over_machines(conditions, "ControlPlaneMachinesUpToDate", "UpToDate", old_enough, reasons)
+    _over_machines(conditions, f"{whose}MachinesUpToDate", "UpToDate", old_enough, reasons)
 
 
 def _over_machines(
@@ -137,7 +149,7 @@ def _available(conditions: Conditions, cluster: Object) -> None:
     conditions.new("Available", status, reasons[status], text)
 
 
-def _replicas(api: CachedApi, cluster: Object) -> None:
+def _replicas(api: CachedApi, cluster: Object, deployments: list[Object]) -> None:
     plane = referenced(api, cluster, cluster["spec"].get("controlPlaneRef"))
     counts = {}
     if plane is not None:
@@ -148,7 +160,21 @@ def _replicas(api: CachedApi, cluster: Object) -> None:
             "readyReplicas": status.get("readyReplicas"),
         }
         counts = {key: value for key, value in found.items() if value is not None}
-    cluster["status"]["v1beta2"] |= {"controlPlane": counts, "workers": {}}
+    cluster["status"]["v1beta2"] |= {"controlPlane": counts, "workers": _workers(deployments)}
+
+
+def _workers(deployments: list[Object]) -> Object:
+    if not deployments:
+        return {}
+    counts = {
+        "desiredReplicas": sum(each["spec"].get("replicas", 0) for each in deployments),
+        "replicas": sum(each.get("status", {}).get("replicas", 0) for each in deployments),
+    }
+    told = [each.get("status", {}).get("v1beta2", {}) for each in deployments]
+    for field in _COUNTERS:
+        known = [each[field] for each in told if field in each]
+        counts |= {field: sum(known)} if known else {}
+    return counts
 
 
 def _age(api: CachedApi, machine: Object) -> timedelta:

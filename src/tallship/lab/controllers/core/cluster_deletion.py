@@ -1,16 +1,21 @@
-"""Taking a Cluster down: its control plane, then its infrastructure, then itself."""
+"""Taking a Cluster down: its workers, its control plane, then its infrastructure, then itself."""
 
 from __future__ import annotations
 
-from tallship.lab.controllers.conditions import Conditions, find
+from tallship.lab.controllers.conditions import Conditions, find, some
 from tallship.lab.controllers.core import cluster_conditions
-from tallship.lab.controllers.core.references import CLUSTER_FINALIZER, referenced
+from tallship.lab.controllers.core.references import CLUSTER_FINALIZER, referenced, worker_machines
 from tallship.lab.controllers.core.remote import Remotes
 from tallship.lab.controllers.informer import CachedApi
-from tallship.lab.controllers.ownership import CLUSTER_LABEL, drop_finalizer, is_deleting
+from tallship.lab.controllers.ownership import CLUSTER_LABEL, drop_finalizer, is_deleting, owner_name
 from tallship.lab.controllers.reconciler import Again, Outcome
 from tallship.lab.kubeclient import Object
 
+_DESCENDANTS = {
+    "MachineDeployment": "MachineDeployments",
+    "MachineSet": "MachineSets",
+    "Machine": "Worker Machines",
+}
 _DELETED = {"status": "False", "reason": "Deleted", "severity": "Info"}
 
 
@@ -37,21 +42,33 @@ async def delete_cluster(api: CachedApi, remotes: Remotes, before: Object, after
 
 async def _next_stage(api: CachedApi, cluster: Object) -> tuple[str, str]:
     """Ask for the next deletion and return (reason, message) of what is waited for."""
-    meta = cluster["metadata"]
+    workers = await _delete_workers(api, cluster)
+    if workers:
+        return "WaitingForWorkersDeletion", workers
     plane = referenced(api, cluster, cluster["spec"].get("controlPlaneRef"))
     if plane is not None:
         await _delete(api, plane)
         return "WaitingForControlPlaneDeletion", f"Waiting for {plane['kind']} to be deleted"
-    machines = api.list("Machine", meta["namespace"], {CLUSTER_LABEL: meta["name"]})
-    for machine in machines:
-        await _delete(api, machine)
-    if machines:
-        return "WaitingForWorkersDeletion", "* Machines: " + ", ".join(each["metadata"]["name"] for each in machines)
     infrastructure = referenced(api, cluster, cluster["spec"].get("infrastructureRef"))
     if infrastructure is not None:
         await _delete(api, infrastructure)
         return "WaitingForInfrastructureDeletion", f"Waiting for {infrastructure['kind']} to be deleted"
     return "DeletionCompleted", "Deletion completed"
+
+
+async def _delete_workers(api: CachedApi, cluster: Object) -> str:
+    """Ask for the deletion of what the Cluster itself owns; returns what is still there, a line for each kind."""
+    meta, lines = cluster["metadata"], []
+    for kind, title in _DESCENDANTS.items():
+        found = api.list(kind, meta["namespace"], {CLUSTER_LABEL: meta["name"]})
+        if kind == "Machine" and "controlPlaneRef" in cluster["spec"]:
+            found = worker_machines(api, meta["namespace"], meta["name"])
+        for each in found:
+            if owner_name(each, "Cluster"):
+                await _delete(api, each)
+        if found:
+            lines.append(f"* {title}: {some((each['metadata']['name'] for each in found), 5)}")
+    return "\n".join(lines)
 
 
 async def _delete(api: CachedApi, item: Object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from tallship.lab.clock import created, wall
@@ -19,6 +20,19 @@ from tallship.lab.kubeclient import Object
 SOURCE = "machinehealthcheck-controller"
 NOT_CONNECTED = 60.0
 _STARTUP = timedelta(minutes=10)
+_SKIP = "cluster.x-k8s.io/skip-remediation"
+"""Cluster API v1.10: a Machine with this annotation is no target of a health check."""
+
+
+def _matches(expressions: Iterable[Object], item: Object) -> bool:
+    """True when every expression of a label selector is true of an object."""
+    labels = item["metadata"].get("labels", {})
+    for each in expressions:
+        key, operator = each["key"], each["operator"]
+        found = labels.get(key) in each.get("values", ()) if operator in ("In", "NotIn") else key in labels
+        if found != (operator in ("In", "Exists")):
+            return False
+    return True
 
 
 class HealthChecks:
@@ -51,7 +65,9 @@ class HealthChecks:
     async def _check(self, cluster: Object, before: Object, after: Object) -> Outcome:
         meta, spec = after["metadata"], after["spec"]
         remote = self._remotes.of((meta["namespace"], cluster["metadata"]["name"]))
-        machines = self._api.list("Machine", meta["namespace"], spec["selector"].get("matchLabels", {}))
+        found = self._api.list("Machine", meta["namespace"], spec["selector"].get("matchLabels", {}))
+        selected = [each for each in found if _matches(spec["selector"].get("matchExpressions", ()), each)]
+        machines = [each for each in selected if _SKIP not in each["metadata"].get("annotations", {})]
         verdicts = {each["metadata"]["name"]: self._verdict(cluster, remote, spec, each) for each in machines}
         sick = [each for each in machines if verdicts[each["metadata"]["name"]][0]]
         healthy = [

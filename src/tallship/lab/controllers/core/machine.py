@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from tallship.lab.controllers.conditions import Conditions, find
-from tallship.lab.controllers.core import machine_conditions, nodes
+from tallship.lab.controllers.core import machine_conditions, nodes, revisions
 from tallship.lab.controllers.core.cluster import is_initialized, pause
 from tallship.lab.controllers.core.machine_deletion import Deletion
-from tallship.lab.controllers.core.references import MACHINE_FINALIZER, referenced
-from tallship.lab.controllers.core.remote import Remotes
+from tallship.lab.controllers.core.references import DEPLOYMENT_LABEL, MACHINE_FINALIZER, referenced
+from tallship.lab.controllers.core.remote import Remote, Remotes
 from tallship.lab.controllers.informer import CachedApi
 from tallship.lab.controllers.ownership import (
     CLUSTER_LABEL,
@@ -15,11 +17,12 @@ from tallship.lab.controllers.ownership import (
     add_owner,
     drop_owner,
     is_deleting,
+    owner_name,
     set_label,
 )
 from tallship.lab.controllers.patch import copy_json
-from tallship.lab.controllers.reconciler import Again, Outcome
-from tallship.lab.kubeclient import Object
+from tallship.lab.controllers.reconciler import UNREACHABLE, Again, Outcome
+from tallship.lab.kubeclient import KubeRefused, Object
 
 SOURCE = "machine-controller"
 
@@ -65,7 +68,8 @@ class Machines:
         if found is None or is_deleting(machine):
             return found
         owned = copy_json(found)
-        drop_owner(owned, "TalosControlPlane")  # it held the object only until its Machine existed
+        for kind in ("TalosControlPlane", "MachineSet"):  # it held the object only until its Machine existed
+            drop_owner(owned, kind)
         add_owner(owned, machine, controller=True)
         set_label(owned, CLUSTER_LABEL, machine["spec"]["clusterName"])
         return await self._api.save(found, owned)
@@ -111,7 +115,28 @@ class Machines:
             await self._api.event(machine, "SuccessfulSetNodeRef", node["metadata"]["name"], SOURCE)
         if node is not None:
             status["nodeInfo"] = nodes.info(node)
+            await self._mark(remote, node, machine)
         nodes.judge(conditions, node, known="nodeRef" in status)
+
+    async def _mark(self, remote: Remote, node: Object, machine: Object) -> None:
+        """Tell the Node of its Machine; where that is refused, the Node has changed and is looked at again."""
+        change = nodes.marks(node, machine, self._is_outdated(machine))
+        if not change or remote.client is None:
+            return
+        with contextlib.suppress(KubeRefused, *UNREACHABLE):
+            await remote.client.patch({"apiVersion": "v1", "kind": "Node", "metadata": node["metadata"]}, change)
+
+    def _is_outdated(self, machine: Object) -> bool | None:
+        """True for a Machine of an older revision of its MachineDeployment; None when that cannot be told."""
+        meta = machine["metadata"]
+        name = meta.get("labels", {}).get(DEPLOYMENT_LABEL)
+        if name is None:
+            return False
+        owner = self._api.get("MachineSet", owner_name(machine, "MachineSet"), meta["namespace"])
+        deployment = self._api.get("MachineDeployment", name, meta["namespace"])
+        if owner is None or deployment is None:
+            return None
+        return int(revisions.of(owner) or 0) < int(revisions.of(deployment) or 0)
 
     async def _finish(self, before: Object, after: Object) -> None:
         status = after["status"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tallship.lab.controllers.conditions import Conditions, find
 from tallship.lab.controllers.core import machine_conditions
+from tallship.lab.controllers.core.node_drain import DRAIN_RETRY, Drains, Stage
 from tallship.lab.controllers.core.references import MACHINE_FINALIZER, control_plane_machines, referenced
 from tallship.lab.controllers.core.remote import Remotes
 from tallship.lab.controllers.informer import CachedApi
 from tallship.lab.controllers.ownership import drop_finalizer, is_deleting
-from tallship.lab.controllers.patch import copy_json
 from tallship.lab.controllers.reconciler import UNREACHABLE, Again, Key, Outcome
 from tallship.lab.kubeclient import KubeRefused, Object
 
@@ -16,7 +16,7 @@ FASTEST = 1.0
 """Cluster API v1.10: a Machine that is being deleted is looked at no more than once a second."""
 
 _DELETED = {"status": "False", "reason": "Deleted", "severity": "Info"}
-_HOOKS = ("PreDrainDeleteHookSucceeded", "PreTerminateDeleteHookSucceeded")
+_BEFORE_DRAIN, _BEFORE_END = "PreDrainDeleteHookSucceeded", "PreTerminateDeleteHookSucceeded"
 
 
 class Deletion:
@@ -25,6 +25,7 @@ class Deletion:
     def __init__(self, api: CachedApi, remotes: Remotes) -> None:
         self._api = api
         self._remotes = remotes
+        self._drains = Drains(api, remotes)
         self._last: dict[Key, float] = {}
 
     async def step(
@@ -36,12 +37,14 @@ class Deletion:
         if wait > 0:
             return Again(wait)
         self._last[key] = self._api.clock.now()
-        conditions = Conditions(after, self._api.now())
-        before, after = await self._drain(cluster, conditions, before, after)
+        if self._drained(cluster, after):
+            Conditions(after, self._api.now()).true(_BEFORE_DRAIN)
+            before, after, held = await self._drains.step(before, after)
+            if held is not None:
+                return await self._hold(cluster, before, after, held)
         stage = await self._next_stage(bootstrap, infrastructure)
         conditions = Conditions(after, self._api.now())
-        for hook in _HOOKS[0 if self._drained(cluster, after) else 1 :]:
-            conditions.true(hook)
+        conditions.true(_BEFORE_END)
         if infrastructure is None:
             conditions.copy("InfrastructureReady", _DELETED)
         if bootstrap is None and infrastructure is None:
@@ -54,7 +57,17 @@ class Deletion:
         await self._api.save(before, after)
         return None
 
-    def _report(self, cluster: Object, machine: Object, stage: tuple[str, str]) -> None:
+    async def _hold(self, cluster: Object, before: Object, after: Object, stage: Stage) -> Outcome:
+        """Wait for what still runs on the Node."""
+        key = (after["metadata"]["namespace"], after["metadata"]["name"])
+        self._report(cluster, after, stage)
+        await self._api.save(before, after)
+        if (find(after, "DrainingSucceeded") or {}).get("reason") == "DrainingFailed":
+            return Again()
+        self._last[key] = self._api.clock.now() + DRAIN_RETRY - FASTEST
+        return Again(DRAIN_RETRY)
+
+    def _report(self, cluster: Object, machine: Object, stage: Stage) -> None:
         conditions, status = Conditions(machine, self._api.now()), machine["status"]
         if is_deleting(cluster) and find(machine, "NodeHealthy") is not None:
             conditions.false("NodeHealthy", "Deleting", "Info")
@@ -63,7 +76,7 @@ class Deletion:
             status |= {"phase": "Deleting", "lastUpdated": self._api.now()}
         status["observedGeneration"] = machine["metadata"].get("generation", 1)
 
-    async def _next_stage(self, bootstrap: Object | None, infrastructure: Object | None) -> tuple[str, str]:
+    async def _next_stage(self, bootstrap: Object | None, infrastructure: Object | None) -> Stage:
         """Ask for the next deletion and return (reason, message) of what is waited for."""
         for item, reason in ((infrastructure, "Infrastructure"), (bootstrap, "Bootstrap")):
             if item is None:
@@ -81,38 +94,6 @@ class Deletion:
         meta = machine["metadata"]
         machines = control_plane_machines(self._api, meta["namespace"], cluster["metadata"]["name"])
         return any(not is_deleting(each) for each in machines)
-
-    async def _drain(
-        self, cluster: Object, conditions: Conditions, before: Object, after: Object
-    ) -> tuple[Object, Object]:
-        if not self._drained(cluster, after) or find(after, "VolumeDetachSucceeded") is not None:
-            return before, after
-        conditions.false("DrainingSucceeded", "Draining", "Info", "Draining the node before deletion")
-        conditions.summarize(("InfrastructureReady", "BootstrapReady", "DrainingSucceeded"))
-        after["status"].setdefault("deletion", {})["nodeDrainStartTime"] = self._api.now()
-        before = await self._api.save(before, after)
-        after = copy_json(before)
-        node = after["status"]["nodeRef"]["name"]
-        await self._cordon(cluster, after, node)
-        text = f'success draining Machine\'s node "{node}"'
-        await self._api.event(after, "SuccessfulDrainNode", text, "machine-controller")
-        text = f'success waiting for node volumes detaching Machine\'s node "{node}"'
-        await self._api.event(after, "NodeVolumesDetached", text, "machine-controller")
-        conditions = Conditions(after, self._api.now())
-        conditions.true("DrainingSucceeded")
-        conditions.true("VolumeDetachSucceeded")
-        after["status"]["deletion"]["waitForNodeVolumeDetachStartTime"] = self._api.now()
-        return before, after
-
-    async def _cordon(self, cluster: Object, machine: Object, node: str) -> None:
-        remote = self._remotes.of((machine["metadata"]["namespace"], cluster["metadata"]["name"]))
-        if remote.client is None:
-            return
-        try:
-            item = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": node}}
-            await remote.client.patch(item, {"spec": {"unschedulable": True}})
-        except (KubeRefused, *UNREACHABLE):
-            return  # the Node is gone already, or nobody answers: deletion goes on all the same
 
     async def _delete_node(self, cluster: Object, machine: Object) -> None:
         remote = self._remotes.of((machine["metadata"]["namespace"], cluster["metadata"]["name"]))

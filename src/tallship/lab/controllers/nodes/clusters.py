@@ -10,8 +10,9 @@ from typing import Protocol
 
 from tallship.lab.clock import LabClock
 from tallship.lab.controllers.caph.hcloud import Hetzner
-from tallship.lab.controllers.nodes import cilium, hcloud_ccm, talos_ccm
+from tallship.lab.controllers.nodes import cilium, cordon, hcloud_ccm, talos_ccm
 from tallship.lab.controllers.nodes import node_documents as documents
+from tallship.lab.controllers.nodes.bootstrap_manifests import BootstrapManifests
 from tallship.lab.controllers.nodes.controller_manager import ControllerManager
 from tallship.lab.controllers.nodes.deployments import Deployments
 from tallship.lab.controllers.nodes.identity import ClusterAuthority
@@ -19,7 +20,7 @@ from tallship.lab.controllers.nodes.kubelet import Kubelet, KubeletHost, network
 from tallship.lab.controllers.nodes.mirror import Mirror
 from tallship.lab.controllers.nodes.pods import Pods, Program, WriteLog
 from tallship.lab.controllers.nodes.talos_access import TalosAccess
-from tallship.lab.controllers.runner import Connect
+from tallship.lab.controllers.runner import Alive, Connect
 from tallship.lab.kubeclient import KubeClient, close_all
 from tallship.lab.kubeserver import KubeServer
 
@@ -31,7 +32,7 @@ _LOOK = 1.0
 log = logging.getLogger(__name__)
 
 
-class Member(KubeletHost, Protocol):
+class Member(KubeletHost, cordon.Upgraded, Protocol):
     """A Talos machine of a cluster."""
 
     @property
@@ -65,8 +66,8 @@ class Fleet(Protocol):
 class Runner(Protocol):
     """Runs Cluster API and its providers where their Deployments are."""
 
-    def manage(self, name: str, connect: Connect, source: str = "") -> None:
-        """Run providers in a Kubernetes API that is up; `source` is the address that they call Talos from."""
+    def manage(self, name: str, connect: Connect, source: str = "", alive: Alive = ...) -> None:
+        """Run providers in a Kubernetes API that is up, on nodes that are alive."""
 
     async def unmanage(self, name: str) -> None:
         """Stop the providers of a Kubernetes API that goes down."""
@@ -97,7 +98,7 @@ class Clusters:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for key in list(self._running):
-            await self._running.pop(key).stop()
+            await self._end(key)
         for name in list(self._management):
             await self.unmanage(name)
 
@@ -123,22 +124,28 @@ class Clusters:
             await self._clock.sleep(_LOOK)
 
     def _make_parts(self, key: str, machines: list[Member]) -> WorkloadParts:
-        write_log = self._fleet.workloads[key].write_log
-        return WorkloadParts(self._clock, machines, self._hetzner, self._without, write_log)
+        return WorkloadParts(self._clock, machines, self._hetzner, self._without, self._fleet.workloads[key])
 
     async def _compare(self) -> None:
         members: dict[str, list[Member]] = {}
         for machine in self._fleet.list():
             members.setdefault(machine.cluster_id, []).append(machine)
         for key in set(self._running) - set(members):
-            await self._runner.unmanage(key)
-            await self._running.pop(key).stop()
+            await self._end(key)
         for key, machines in members.items():
+            if key in self._running and self._running[key].keyspace != self._fleet.workloads[key].name:
+                await self._end(key)  # an etcd that was restored: whoever knew the former is started anew
             if key not in self._running and any(each.serves_kubernetes for each in machines):
                 parts = self._running[key] = self._make_parts(key, machines)
-                self._runner.manage(key, parts.connect, parts.address)
+                self._runner.manage(key, parts.connect, parts.address, parts.is_alive)
             if key in self._running:
                 await self._running[key].follow(machines)
+
+    async def _end(self, key: str) -> None:
+        """End what runs in a cluster; forgotten only then, so that an end in the middle of this is made whole."""
+        await self._runner.unmanage(key)
+        await self._running[key].stop()
+        del self._running[key]
 
 
 class ManagementParts:
@@ -178,8 +185,10 @@ class WorkloadParts:
         machines: list[Member],
         hetzner: Hetzner,
         without: frozenset[str],
-        write_log: WriteLog,
+        api: KubeServer,
     ) -> None:
+        self.keyspace = api.name
+        """Which etcd's objects it works on."""
         first = next(each for each in machines if each.serves_kubernetes)
         self._server = first
         self._authority = ClusterAuthority.of_config(first.config)
@@ -195,15 +204,17 @@ class WorkloadParts:
             hcloud_ccm.CONTAINER: self._ccm,
             talos_ccm.CONTAINER: approver,
         }
-        self._pods = Pods(self._mirror, programs, self._alive, self._has_network, write_log)
-        manager = ControllerManager(self._mirror, self._authority, first.config, self._alive)
+        self._pods = Pods(self._mirror, programs, self.is_alive, self._has_network, api.write_log)
+        manager = ControllerManager(self._mirror, self._authority, first.config, self.is_alive)
         access = TalosAccess(self._mirror, first.config)
+        bootstrap = BootstrapManifests(self._mirror, first.talos_version, first.config)
         parts: list[Callable[[], Awaitable[None]]] = [
             self._mirror.run,
             Deployments(self._mirror).run,
             self._pods.run,
             manager.run,
             access.run,
+            bootstrap.run,
             *([] if "hcloud-ccm" in without else [self._ccm.run]),
             *([] if "talos-ccm" in without else [approver.run]),
         ]
@@ -220,6 +231,7 @@ class WorkloadParts:
         for name, machine in self._machines.items():
             if machine.kubelet_may_register and name not in self._kubelets and self._mirror.complete:
                 await self._start_kubelet(name, machine)
+            await cordon.follow(self._mirror, name, machine)
 
     @property
     def address(self) -> str:
@@ -248,10 +260,11 @@ class WorkloadParts:
         self._mirror.touch()
 
     async def _end_kubelet(self, name: str) -> None:
-        kubelet = self._kubelets.pop(name)
+        kubelet = self._kubelets[name]
         await _cancel([kubelet.task])
-        self._clients.remove(kubelet.client)
         await kubelet.client.close()
+        self._clients.remove(kubelet.client)
+        del self._kubelets[name]
         self._mirror.touch()
 
     def _client(self, user: str, groups: tuple[str, ...] = ("system:masters",), user_agent: str = "") -> KubeClient:
@@ -269,7 +282,8 @@ class WorkloadParts:
         for client in self._clients:
             await client.move(_url(self._server), self._server.public_ip)
 
-    def _alive(self, node: str) -> bool:
+    def is_alive(self, node: str) -> bool:
+        """True while kubelet runs on a node."""
         return node in self._kubelets
 
     def _has_network(self, node: str) -> bool:

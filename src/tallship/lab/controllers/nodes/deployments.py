@@ -172,6 +172,8 @@ def _generation(workload: Object) -> int:
 
 def _owned(pod: Object, workload: Object) -> bool:
     uid = workload["metadata"]["uid"]
+    if "deletionTimestamp" in pod["metadata"]:
+        return False  # it ends, and counts no more
     return any(owner.get("uid") == uid for owner in pod["metadata"].get("ownerReferences", []))
 
 

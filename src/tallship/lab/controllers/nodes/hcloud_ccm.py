@@ -15,6 +15,7 @@ from tallship.lab.controllers.nodes.mirror import PASSING, Mirror, condition, re
 from tallship.lab.controllers.nodes.pods import environment
 from tallship.lab.controllers.nodes.values import lookup
 from tallship.lab.controllers.patch import copy_json
+from tallship.lab.http_session import HttpSession
 from tallship.lab.kubeclient import Object
 
 CONTAINER = "hcloud-cloud-controller-manager"
@@ -90,13 +91,11 @@ class HcloudCcm:
         self._clock = mirror.clock
         self._endpoint = endpoint
         self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._http = HttpSession()
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._http.close()
 
     async def problem(self, pod: Object) -> str:
         """Return why the manager cannot start: no token, one that is refused, or a network that is not there."""
@@ -245,9 +244,7 @@ class HcloudCcm:
         return environment(pod, CONTAINER, lookup(self._mirror, pod["metadata"]["namespace"]))
 
     def _hetzner(self, settings: dict[str, str]) -> Hetzner:
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
-        return Hetzner(self._session, self._endpoint, self._tls, settings["HCLOUD_TOKEN"])
+        return Hetzner(self._http.get(), self._endpoint, self._tls, settings["HCLOUD_TOKEN"])
 
 
 def node_addresses(server: dict[str, Any], network: str) -> list[Object]:

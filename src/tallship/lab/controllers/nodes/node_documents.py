@@ -9,12 +9,27 @@ from typing import Any
 
 from tallship.lab.clock import LabClock, timestamp
 from tallship.lab.kubeclient import Object
+from tallship.lab.talos.releases import boot_id, kernel
 
 UNINITIALIZED = "node.cloudprovider.kubernetes.io/uninitialized"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 NOT_READY = "node.kubernetes.io/not-ready"
 UNREACHABLE = "node.kubernetes.io/unreachable"
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
+
+_KUBELET_LABELS = (
+    "kubernetes.io/hostname",
+    "kubernetes.io/arch",
+    "kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/instance-type",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+)
+"""Kubernetes: the labels of its own domains that a kubelet may set, beside those of `node.kubernetes.io`."""
 
 NO_CNI = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
@@ -41,7 +56,7 @@ def node_addresses(config: Config, addresses: list[str]) -> list[str]:
 
 def node(name: str, config: Config, node_ips: list[str], talos_version: str, boots: int) -> Object:
     """Return the Node that kubelet registers."""
-    machine = section(config, "machine")
+    own = _own_settings(config)
     labels = {
         "beta.kubernetes.io/arch": "amd64",
         "beta.kubernetes.io/os": "linux",
@@ -49,13 +64,13 @@ def node(name: str, config: Config, node_ips: list[str], talos_version: str, boo
         "kubernetes.io/hostname": name,
         "kubernetes.io/os": "linux",
         **({CONTROL_PLANE: ""} if is_control_plane(config) else {}),
-        **machine.get("nodeLabels", {}),
+        **own.get("nodeLabels", {}),
     }
     annotations = {
         **({PROVIDED_IP: ",".join(node_ips)} if external_cloud(config) else {}),
         "node.alpha.kubernetes.io/ttl": "0",
         "volumes.kubernetes.io/controller-managed-attach-detach": "true",
-        **machine.get("nodeAnnotations", {}),
+        **own.get("nodeAnnotations", {}),
     }
     return {
         "apiVersion": "v1",
@@ -145,20 +160,42 @@ def _first_taints(config: Config) -> list[Object]:
         taints.append({"key": UNINITIALIZED, "value": "true", "effect": "NoSchedule"})
     if is_control_plane(config) and not section(config, "cluster").get("allowSchedulingOnControlPlanes"):
         taints.append({"key": CONTROL_PLANE, "effect": "NoSchedule"})
-    for key, value in section(config, "machine").get("nodeTaints", {}).items():
+    taints += section(config, "machine", "kubelet", "extraConfig").get("registerWithTaints") or []
+    for key, value in _own_settings(config).get("nodeTaints", {}).items():
         text, _, effect = str(value).rpartition(":")
         taints.append({"key": key, "effect": effect} | ({"value": text} if text else {}))
     return taints
 
 
+def _own_settings(config: Config) -> Config:
+    """Return what a machine may say of its own Node: labels, annotations, taints.
+
+    Talos v1.12 writes the three in one update; on a worker with the kubelet's rights. Kubernetes: its plug-in
+    NodeRestriction refuses an update of taints, and of labels in its own domains but for a few, as a whole.
+    """
+    machine = section(config, "machine")
+    own = {key: machine.get(key) or {} for key in ("nodeLabels", "nodeAnnotations", "nodeTaints")}
+    if is_control_plane(config) or (not own["nodeTaints"] and all(map(_may_label, own["nodeLabels"]))):
+        return own
+    return {}
+
+
+def _may_label(key: str) -> bool:
+    """True for a label that a kubelet may give its Node (Kubernetes: NodeRestriction)."""
+    domain = key.partition("/")[0] if "/" in key else ""
+    if not any(domain == each or domain.endswith(f".{each}") for each in ("kubernetes.io", "k8s.io")):
+        return True
+    own = any(domain == each or domain.endswith(f".{each}") for each in ("kubelet.kubernetes.io", "node.kubernetes.io"))
+    return own or key in _KUBELET_LABELS
+
+
 def _node_info(name: str, config: Config, talos_version: str, boots: int) -> Object:
     identity = hashlib.sha256(name.encode()).hexdigest()
-    boot = hashlib.sha256(f"{name} {boots}".encode()).hexdigest()
     return {
         "architecture": "amd64",
-        "bootID": _uuid(boot),
+        "bootID": boot_id(name, boots),
         "containerRuntimeVersion": "containerd://2.1.6",
-        "kernelVersion": "6.18.5-talos",
+        "kernelVersion": kernel(talos_version),
         "kubeProxyVersion": kubernetes_version(config),
         "kubeletVersion": kubernetes_version(config),
         "machineID": identity[:32],

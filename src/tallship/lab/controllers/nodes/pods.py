@@ -59,12 +59,18 @@ class Pods:
         dues = []
         for pod in self._mirror.list("Pod"):
             if pod["metadata"].get("deletionTimestamp"):
-                continue
-            if not pod["spec"].get("nodeName"):
+                await self._end(pod)
+            elif not pod["spec"].get("nodeName"):
                 await self._schedule(pod)
             elif self._alive(pod["spec"]["nodeName"]) and not scheduling.is_ready(pod):
                 dues.append(await self._advance({"status": {}, **copy_json(pod)}))
         return min((due for due in dues if due is not None), default=None)
+
+    async def _end(self, pod: Object) -> None:
+        """Let a Pod go that somebody has given time to end: its containers take none."""
+        if self._alive(pod["spec"].get("nodeName", "")) and not pod["metadata"].get("finalizers"):
+            await self._client.delete("Pod", pod["metadata"]["name"], pod["metadata"]["namespace"])
+            self._mirror.drop(pod)
 
     async def _schedule(self, pod: Object) -> None:
         nodes = self._mirror.list("Node")

@@ -18,6 +18,9 @@ _DAEMON_TOLERATIONS: list[Object] = [
 ]
 """What the DaemonSet controller adds to every Pod's tolerations (Kubernetes: DaemonSet, taints and tolerations)."""
 
+_CORDON: Object = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+"""What the scheduler takes a cordon for."""
+
 
 def template_hash(workload: Object) -> str:
     """Return the hash that tells Pods of one revision of a template from another's."""
@@ -37,7 +40,9 @@ def obstacle(pod_spec: Object, node: Object) -> str:
         tolerated = any(_tolerates(each, taint) for each in pod_spec.get("tolerations", []))
         if taint["effect"] in ("NoSchedule", "NoExecute") and not tolerated:
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
-    if node.get("spec", {}).get("unschedulable"):
+    if node.get("spec", {}).get("unschedulable") and not any(
+        _tolerates(each, _CORDON) for each in pod_spec.get("tolerations", [])
+    ):
         return "node(s) were unschedulable"
     labels = node["metadata"].get("labels", {})
     if any(labels.get(key) != value for key, value in pod_spec.get("nodeSelector", {}).items()):

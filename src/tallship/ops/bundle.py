@@ -1,0 +1,92 @@
+"""One archive with everything that a diagnosis looked at, to be given to somebody who helps; without secrets."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tallship import __version__
+from tallship.env import Env
+from tallship.errors import SetupError
+from tallship.manifests.diagnosis import Finding
+from tallship.manifests.picture import Picture
+from tallship.manifests.redaction import redacted, redacted_text
+
+RUN_LOGS = 5
+"""So many of the newest run logs are in it."""
+
+
+def write(env: Env, picture: Picture, findings: Iterable[Finding], path: Path) -> Path:
+    """Write the archive, whole or not at all, readable by this person alone. Raises SetupError."""
+    secrets = list(_secrets(env, picture))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, text in _files(env, picture, findings, secrets):
+            content = text.encode()
+            entry = tarfile.TarInfo(f"tallship-{env.spec.name}/{name}")
+            entry.size, entry.mode = len(content), 0o600
+            archive.addfile(entry, io.BytesIO(content))
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(packed.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise SetupError(f"cannot write {path}: {error.strerror}", hint="choose another place") from error
+    return path
+
+
+def _files(env: Env, picture: Picture, findings: Iterable[Finding], secrets: list[str]) -> Iterator[tuple[str, str]]:
+    about = {"tallship": __version__, "today": picture.today.isoformat(), "unseen": picture.unseen}
+    yield "about.json", _json(redacted(about, secrets))
+    yield "findings.json", _json(redacted([each.as_data() for each in findings], secrets))
+    yield "cluster-file.json", _json(redacted(env.spec.model_dump(mode="json"), secrets))
+    for place, objects in (("management", picture.management), ("workload", picture.workload)):
+        for kind, found in objects.items():
+            yield f"{place}/{kind}.json", _json(redacted(found, secrets))
+    for collection, found in picture.hetzner.items():
+        yield f"hetzner/{collection}.json", _json(redacted(found, secrets))
+    yield "talos.json", _json(redacted(_talos(picture), secrets))
+    for name, lines in picture.logs.items():
+        yield f"logs/{name}.log", redacted_text("\n".join(lines), secrets)
+    logs = sorted((env.folder / "logs").glob("*.jsonl"))[-RUN_LOGS:]
+    for log in logs:
+        yield f"runs/{log.name}", redacted_text(log.read_text(encoding="utf-8", errors="replace"), secrets)
+
+
+def _talos(picture: Picture) -> dict[str, Any]:
+    services = {
+        address: str(found) if isinstance(found, Exception) else {each.id: each.state for each in found}
+        for address, found in picture.services.items()
+    }
+    members = [{"hostname": each.hostname, "learner": each.is_learner} for each in picture.members or ()]
+    return {"members": members, "services": services, "stages": dict(picture.stages), "alarms": picture.alarms}
+
+
+def _secrets(env: Env, picture: Picture) -> Iterator[str]:
+    """Yield every text that is known to be secret: the token, and what the Secrets hold, in clear and as stored."""
+    yield env.site.token
+    for objects in (picture.management, picture.workload):
+        for each in objects.get("Secret", ()):
+            for value in (each.get("data") or {}).values():
+                yield str(value)
+                try:
+                    clear = base64.b64decode(value).decode()
+                except ValueError:
+                    continue
+                yield clear
+                yield from (line.strip() for line in clear.splitlines() if len(line.strip()) >= 20)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, default=str)

@@ -1,0 +1,160 @@
+"""Every call that a command makes meets every fault: it passes, or it ends in a verdict and the next run goes on.
+
+In one run each call meets the fault once. An end that a fault must not cause alone is looked at again: may several
+faults of one moment cause it, one may not. `make faults WRITE=1` tries all and writes docs/fault-matrix.md.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from adversity import ADVERSITIES, Adversity, Cell, everywhere
+from ship import Kept, Recorder, Ship
+from torture import VOYAGES, Killer, begun, state
+
+from tallship.errors import ApiError, ManyErrors, TallshipError
+
+pytestmark = pytest.mark.timeout(600)
+BY_TITLE = {each.title: each for each in ADVERSITIES}
+QUICK = ("500", "reset after", "malformed", "401", "action never ends", "program killed")
+"""What the tests try, with `up` always, with the other commands in `make test-long`; `make faults` tries all."""
+IS_FULL = bool(os.environ.get("FULL"))
+ONCE = {("talos", each) for each in ("Upgrade", "Reset", "Reboot", "Bootstrap")}
+"""Calls that a node must not hear twice: what it refuses, a person looks at first."""
+ENDS: dict[str, dict[str, Any]] = {}
+PAGE = Path(__file__).parents[2] / "docs/fault-matrix.md"
+BEGIN, END = "<!-- commands: written by `make faults WRITE=1` -->", "<!-- end of commands -->"
+
+
+@dataclass
+class Matrix:
+    """What came of each call and fault."""
+
+    ended: dict[tuple[Cell, str], str] = field(default_factory=dict)
+    """With the verdict; empty where the run went on."""
+    runs: int = 0
+
+    def note(self, cell: Cell, title: str, verdict: str = "") -> None:
+        known = self.ended.get((cell, title), "")
+        self.ended[cell, title] = known or verdict
+
+
+MATRIX = Matrix()
+
+
+@pytest.fixture
+def end(name: str, kept: Kept, tmp_path: Path) -> dict[str, Any]:
+    """What a run that nobody disturbed makes; done once."""
+    if name not in ENDS:
+        with begun(VOYAGES[name], kept, tmp_path / "undisturbed") as ship:
+            VOYAGES[name].sail(ship, Killer())
+            ENDS[name] = state(ship)
+    return ENDS[name]
+
+
+def cases() -> list[Any]:
+    """Return every command with every fault, the first time that a call is made and the third."""
+    wanted = itertools.product(VOYAGES, BY_TITLE if IS_FULL else QUICK, (1, 3) if IS_FULL else (1,))
+    return [
+        pytest.param(name, title, turn, marks=() if name == "up" else pytest.mark.long)
+        for name, title, turn in wanted
+        if turn == 1 or BY_TITLE[title].passes
+    ]
+
+
+@pytest.mark.parametrize(("name", "title", "turn"), cases())
+def test_every_call_meets_it(name: str, title: str, turn: int, end: dict[str, Any], kept: Kept, tmp_path: Path) -> None:
+    adversity = BY_TITLE[title]
+    with begun(VOYAGES[name], kept, tmp_path / "all") as ship:
+        met, ended = meet(name, ship, adversity, turn)
+        assert state(ship) == end
+    for number, (cell, verdict) in enumerate(ended.items()):
+        if adversity.passes:
+            with begun(VOYAGES[name], kept, tmp_path / f"alone-{number}") as ship:
+                verdict = alone(name, ship, adversity, turn, cell)
+        MATRIX.note(cell, title, verdict)
+    for cell in met:
+        MATRIX.note(cell, title)
+
+
+def meet(name: str, ship: Ship, adversity: Adversity, turn: int) -> tuple[list[Cell], dict[Cell, str]]:
+    """Run the command until it is done; returns the calls that met the fault, and the verdicts after which."""
+    ended: dict[Cell, str] = {}
+    with everywhere(ship.world, adversity, turn) as trouble:
+        for _ in range(200):
+            before = len(trouble.met)
+            MATRIX.runs += 1
+            try:
+                VOYAGES[name].sail(ship, Killer())
+            except TallshipError as error:
+                assert len(trouble.met) > before, f"ends without a fault: {error!r} {error.detail}"
+                ended[trouble.met[-1]] = verdict_of(error, ship)
+            else:
+                return trouble.met, ended
+    raise AssertionError("it never ends well")
+
+
+def alone(name: str, ship: Ship, adversity: Adversity, turn: int, cell: Cell) -> str:
+    """Return how it ends when this call alone meets it: well, or before anything was begun, to be run again."""
+    recorder = Recorder()
+    with everywhere(ship.world, adversity, turn, cell):
+        try:
+            VOYAGES[name].sail(ship, Killer(), recorder)
+        except ApiError as error:
+            is_before = error.may_pass and not recorder.heard
+            assert is_before or cell in ONCE, f"{cell} alone ends it: {error.message}"
+            return verdict_of(error, ship)
+    return ""
+
+
+def verdict_of(error: TallshipError, ship: Ship) -> str:
+    """Return the error's class and exit code, after a look that it tells what to do, and no secret."""
+    for each in error.errors if isinstance(error, ManyErrors) else [error]:
+        text = f"{each.message}\n{each.detail}\n{each.hint}"
+        assert each.message and each.hint, f"{each!r} has no hint"
+        assert ship.world.token not in text and "Traceback" not in text
+    return f"{error.kind}, exit {error.exit_code}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _page_is_written() -> Iterator[None]:
+    yield
+    if os.environ.get("WRITE"):
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}", encoding="utf-8")
+
+
+def tables() -> str:
+    cells = sorted({cell for cell, _ in MATRIX.ended})
+    titles = [title for title in BY_TITLE if any(each == title for _, each in MATRIX.ended)]
+    verdicts: dict[str, set[str]] = defaultdict(set)
+    for (_, title), verdict in MATRIX.ended.items():
+        verdicts[title] |= {verdict} - {""}
+    rows = [["asked", "call", *titles], ["---"] * (len(titles) + 2)]
+    rows += [[*map(_quoted, cell), *(_mark(cell, title) for title in titles)] for cell in cells]
+    ends = [["fault", "how a run ends that does not go on"], ["---"] * 2]
+    ends += [[title, "; ".join(sorted(verdicts[title]))] for title in titles if verdicts[title]]
+    gone_on = sum(not verdict for verdict in MATRIX.ended.values())
+    counted = f"{len(MATRIX.ended)} cells in {MATRIX.runs} runs: {gone_on} go on, {len(MATRIX.ended) - gone_on} end"
+    return "\n".join([f"{counted}.", "", *map(_row, rows), "", *map(_row, ends)])
+
+
+def _mark(cell: Cell, title: str) -> str:
+    verdict = MATRIX.ended.get((cell, title))
+    return "" if verdict is None else "■" if verdict else "✓"
+
+
+def _quoted(text: str) -> str:
+    return f"`{text}`"
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
