@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from tallship.engine import Clock, Step
 from tallship.errors import ApiError, SetupError, Unreachable
 
+QUESTIONS, BETWEEN = 3, 3.0
+"""How often, and how many seconds apart, an API is asked before its silence means that it is not there."""
+
 if TYPE_CHECKING:
     from tallship.adapters.hetzner import Hetzner
     from tallship.adapters.kube import Kube
@@ -173,6 +176,19 @@ class Env:
                 return False
             hint = "it may manage itself: `tallship status` shows its servers"
             raise Unreachable(f"{silence.message}, and no management cluster knows it", hint=hint) from silence
+
+    @cached_property
+    def workload_answers(self) -> bool:
+        """True when the cluster's own API is there, as found once per run."""
+        return self.kubeconfig.exists() and self.answers(self.workload)
+
+    def answers(self, kube: Kube) -> bool:
+        """True when an API answers one of several questions: a moment's silence does not mean that it is gone."""
+        for _ in range(QUESTIONS):
+            if kube.is_up():
+                return True
+            self.clock.sleep(BETWEEN)
+        return False
 
     def look_again(self) -> None:
         """Forget where the Cluster API objects are and how Talos is reached: both may have moved."""

@@ -8,7 +8,7 @@ import pytest
 from ship import Ship
 
 from tallship.env import Env
-from tallship.errors import StepFailed, TallshipError
+from tallship.errors import TallshipError, Unreachable
 from tallship.flows import PIVOT, destroy
 from tallship.ops.destroy import CCM_LABEL, leftovers
 
@@ -67,7 +67,7 @@ def test_a_cluster_that_manages_itself_goes_by_label(ship: Ship) -> None:
 
 def test_without_a_management_cluster_it_goes_by_label_when_the_person_says_so(ship: Ship) -> None:
     ship.world.ask(ship.world.lab.management.halt("k8s-mgmt"))
-    with pytest.raises(StepFailed, match="does not answer") as caught:
+    with pytest.raises(Unreachable, match="does not answer") as caught:
         ship.make(destroy())
     assert "--by-label" in caught.value.hint
     assert "servers" in " ".join(left(ship))

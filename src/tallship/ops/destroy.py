@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tallship.adapters.hetzner_resources import Resource
@@ -46,12 +46,10 @@ class ServicesDeleted(Step[Env]):
 
     def probe(self, env: Env) -> Seen:
         """Ask the cluster, if it still answers."""
-        if not env.kubeconfig.exists():
-            return Seen(State.READY)
-        try:
-            found = env.workload.list("v1", "Service")
-        except Unreachable:
-            return Seen(State.READY, "the cluster does not answer: what it left goes by label")
+        if not env.workload_answers:
+            is_known = env.kubeconfig.exists()
+            return Seen(State.READY, "the cluster does not answer: what it left goes by label" if is_known else "")
+        found = env.workload.list("v1", "Service")
         names = [_place(each) for each in found if each["spec"].get("type") == "LoadBalancer"]
         deleting = [_place(each) for each in found if each["metadata"].get("deletionTimestamp")]
         if set(names) - set(deleting):
@@ -76,20 +74,17 @@ class ClusterDeleted(Step[Env]):
 
     by_label: bool = False
     """The person says that the management cluster is gone for good."""
+    homes: set[str] = field(default_factory=set, compare=False)
+    """Where this run has seen the Cluster: one that was outside is not looked for in the cluster that goes with it."""
 
     def probe(self, env: Env) -> Seen:
         """Look where the Cluster is. One that manages itself is paused: its controllers go with its servers."""
-        if _inside(env).is_active:
+        here = Side(None) if self.by_label else _outside(env)
+        if not self.homes and _inside(env).is_active:
             return Seen(State.MISSING, change="pause the Cluster, which manages itself, so that nothing is made anew")
-        if self.by_label:
-            return Seen(State.READY, "by label alone")
-        try:
-            here = outside(env)
-        except Unreachable as silence:
-            hint = "start it; if it is gone for good, `tallship destroy --by-label` does without it"
-            return Seen(State.BROKEN, f"the management cluster does not answer: {silence.message}", hint=hint)
         if here.cluster is None:
-            return Seen(State.READY)
+            return Seen(State.READY, "by label alone" if self.by_label else "")
+        self.homes.add("outside")
         if here.is_paused:
             return Seen(State.BROKEN, "the Cluster is paused: its controllers would delete nothing", hint=UNPAUSE_HINT)
         if not here.cluster["metadata"].get("deletionTimestamp"):
@@ -191,11 +186,16 @@ def _first_kind(left: list[Resource]) -> list[Resource]:
     return [each for each in left if each.path == left[0].path] if left else []
 
 
-def _inside(env: Env) -> Side:
+def _outside(env: Env) -> Side:
     try:
-        return inside(env) if env.kubeconfig.exists() else Side(None)
-    except Unreachable:
-        return Side(None)
+        return outside(env)
+    except Unreachable as silence:
+        hint = "start it; if it is gone for good, `tallship destroy --by-label` does without it"
+        raise Unreachable(f"the management cluster does not answer: {silence.message}", hint=hint) from silence
+
+
+def _inside(env: Env) -> Side:
+    return inside(env) if env.workload_answers else Side(None)
 
 
 def _place(item: dict[str, Any]) -> str:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from tallship.adapters.hetzner_resources import Resource
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
-from tallship.errors import Unreachable
 from tallship.manifests import claims
 from tallship.manifests.claims import Claimed
 
@@ -65,13 +64,8 @@ class VolumesReleased(Step[Env]):
 
 
 def known_volumes(env: Env) -> list[Claimed] | None:
-    """Return what the cluster says of its volumes at Hetzner, or None when it says nothing."""
-    if not env.kubeconfig.exists():
-        return None
-    try:
-        return claims.claimed(env.workload.list("v1", "PersistentVolume"))
-    except Unreachable:
-        return None
+    """Return what the cluster says of its volumes at Hetzner, or None when it is not there to say anything."""
+    return claims.claimed(env.workload.list("v1", "PersistentVolume")) if env.workload_answers else None
 
 
 def going(env: Env, known: list[Claimed] | None, even_unknown: bool) -> list[Resource]:

@@ -18,9 +18,6 @@ from tallship.spec.names import HETZNER_SECRET
 
 UNPAUSE_HINT = "whoever paused it should finish; then set `spec.paused` of the Cluster to false, and run this again"
 
-QUESTIONS = 3
-"""How often a bootstrap cluster that may be deleted is asked whether it lives."""
-
 
 class PivotAllowed(Step[Env]):
     """A move may begin or go on: everything is made, nothing is rolling, and no other hand has paused it."""
@@ -214,7 +211,7 @@ class BootstrapDeleted(Step[Env]):
             return Seen(State.READY, f"there is no {cluster.title.removeprefix('the ')}")
         if self.is_given_up:
             return Seen(State.MISSING, change=f"delete {cluster.title}")
-        if self._answers(env):
+        if env.management_kubeconfig.exists() and env.answers(env.management):
             owned = [each["metadata"]["name"] for each in env.management.list(*CLUSTER)]
             if owned:
                 why = f"{cluster.title} still manages {', '.join(owned)}"
@@ -223,14 +220,6 @@ class BootstrapDeleted(Step[Env]):
             why = f"{cluster.title} does not answer: nobody knows what it manages"
             return Seen(State.BROKEN, why, hint="`tallship up --only kind-create` starts it")
         return Seen(State.MISSING, change=f"delete {cluster.title}")
-
-    def _answers(self, env: Env) -> bool:
-        """True when it answers one of several questions: silence for a moment must not delete what others need."""
-        for _ in range(QUESTIONS):
-            if env.management_kubeconfig.exists() and env.management.is_up():
-                return True
-            env.clock.sleep(self.interval)
-        return False
 
     def act(self, env: Env, seen: Seen) -> None:
         """Delete it, and its kubeconfig."""
