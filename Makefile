@@ -60,10 +60,16 @@ test-long: $(ready) ## more faults and kills of the kinds that `test` tries; Tal
 	$(pytest) -m long
 
 torture: $(ready) ## every command killed, again and again; ROUNDS=10 SEED=1, WRITE=1 for docs/reliability.md
-	SEED=$(or $(SEED),1) ROUNDS=$(or $(ROUNDS),10) WRITE=$(WRITE) $(VENV)/bin/pytest -n 0 tests/functional/test_torture.py
+	SEED=$(or $(SEED),1) ROUNDS=$(or $(ROUNDS),10); export SEED ROUNDS; $(call counted,test_torture.py)
 
 faults: $(ready) ## every call of every command with every fault; WRITE=1 for docs/fault-matrix.md
-	FULL=1 WRITE=$(WRITE) $(VENV)/bin/pytest -n 0 tests/functional/test_fault_matrix.py
+	export FULL=1; $(call counted,test_fault_matrix.py)
+
+# Tests in two processes, and with WRITE=1 what they counted in a page.
+define counted
+COUNTED=$$(mktemp -d) && export COUNTED && trap 'rm -r "$$COUNTED"' EXIT && \
+	$(VENV)/bin/pytest -n 2 --dist worksteal tests/functional/$(1) $(if $(WRITE),&& $(VENV)/bin/python tests/functional/counted.py "$$COUNTED")
+endef
 
 e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
 	$(VENV)/bin/python tests/e2e/build_programs.py

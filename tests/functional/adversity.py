@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-from lab_world import LabWorld
+from typing import TYPE_CHECKING, Any
 
 from tallship.lab.faults import Fault
+
+if TYPE_CHECKING:
+    from lab_world import LabWorld
 
 Cell = tuple[str, str]
 """Whom a call asks, and what for: such as `hetzner` and `POST /servers`."""

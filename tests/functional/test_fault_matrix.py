@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import counted
 import pytest
 from adversity import ADVERSITIES, Adversity, Cell, everywhere
 from ship import Kept, Recorder, Ship
@@ -31,8 +31,6 @@ IS_FULL = bool(os.environ.get("FULL"))
 ONCE = {("talos", each) for each in ("Upgrade", "Reset", "Reboot", "Bootstrap")}
 """Calls that a node must not hear twice: what it refuses, a person looks at first."""
 ENDS: dict[str, dict[str, Any]] = {}
-PAGE = Path(__file__).parents[2] / "docs/fault-matrix.md"
-BEGIN, END = "<!-- commands: written by `make faults WRITE=1` -->", "<!-- end of commands -->"
 
 
 @dataclass
@@ -126,37 +124,7 @@ def verdict_of(error: TallshipError, ship: Ship) -> str:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _page_is_written() -> Iterator[None]:
+def _cells_are_kept() -> Iterator[None]:
     yield
-    if os.environ.get("WRITE"):
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}", encoding="utf-8")
-
-
-def tables() -> str:
-    cells = sorted({cell for cell, _ in MATRIX.ended})
-    titles = [title for title in BY_TITLE if any(each == title for _, each in MATRIX.ended)]
-    verdicts: dict[str, set[str]] = defaultdict(set)
-    for (_, title), verdict in MATRIX.ended.items():
-        verdicts[title] |= {verdict} - {""}
-    rows = [["asked", "call", *titles], ["---"] * (len(titles) + 2)]
-    rows += [[*map(_quoted, cell), *(_mark(cell, title) for title in titles)] for cell in cells]
-    ends = [["fault", "how a run ends that does not go on"], ["---"] * 2]
-    ends += [[title, "; ".join(sorted(verdicts[title]))] for title in titles if verdicts[title]]
-    gone_on = sum(not verdict for verdict in MATRIX.ended.values())
-    counted = f"{len(MATRIX.ended)} cells in {MATRIX.runs} runs: {gone_on} go on, {len(MATRIX.ended) - gone_on} end"
-    return "\n".join([f"{counted}.", "", *map(_row, rows), "", *map(_row, ends)])
-
-
-def _mark(cell: Cell, title: str) -> str:
-    verdict = MATRIX.ended.get((cell, title))
-    return "" if verdict is None else "■" if verdict else "✓"
-
-
-def _quoted(text: str) -> str:
-    return f"`{text}`"
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    ended = [[*cell, title, verdict] for (cell, title), verdict in MATRIX.ended.items()]
+    counted.keep(counted.CELLS, {"runs": MATRIX.runs, "ended": ended})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import counted
 import pytest
 from ship import Kept, Ship
 from torture import VOYAGES, Boundaries, Killed, Killer, begun, state
@@ -24,8 +25,6 @@ MOST_KILLS = 12
 """In one round; then the run is left alone."""
 pytestmark = pytest.mark.timeout(600)
 QUICK = ("image build", "up", "pivot", "backup save", "destroy")
-PAGE = Path(__file__).parents[2] / "docs/reliability.md"
-BEGIN, END = "<!-- kills: written by `make torture WRITE=1` -->", "<!-- end of kills -->"
 
 
 @dataclass
@@ -38,6 +37,9 @@ class Count:
     rounds: int = 0
     kills: int = 0
     stops: int = 0
+
+    def as_data(self) -> dict[str, int]:
+        return {key: getattr(self, key) for key in ("calls", "boundaries", "rounds", "kills", "stops")}
 
 
 COUNTS: dict[str, Count] = {}
@@ -62,30 +64,9 @@ def ship(name: str, count: Count, kept: Kept, tmp_path: Path) -> Iterator[Ship]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _counts_are_written() -> Iterator[None]:
+def _counts_are_kept() -> Iterator[None]:
     yield
-    if os.environ.get("WRITE"):
-        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}", encoding="utf-8")
-
-
-HEAD = (
-    "command",
-    "calls of a run",
-    "killed at steps' boundaries",
-    "rounds",
-    "killed before a call",
-    "stopped by Ctrl-C",
-)
-
-
-def table() -> str:
-    keys = ("boundaries", "rounds", "kills", "stops")
-    rows = [(f"`{name}`", each.calls, *(getattr(each, key) for key in keys)) for name, each in COUNTS.items()]
-    rows.append(("all", "", *(sum(getattr(each, key) for each in COUNTS.values()) for key in keys)))
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (HEAD, ("---",) * len(HEAD), *rows)]
-    return "\n".join([f"`make torture SEED={SEED} ROUNDS={ROUNDS} WRITE=1`", "", *lines])
+    counted.keep(counted.KILLS, {name: each.as_data() for name, each in COUNTS.items()})
 
 
 def sail(name: str, ship: Ship, killers: Iterator[Killer], recorder: Boundaries | None = None) -> int:

@@ -68,7 +68,7 @@ class ControlPlaneRolledOut(Step[Env]):
         if (roll.is_done or through_them) and (stale := self._stale_talosconfig(env, machines)) is not None:
             return stale
         if roll.is_done:
-            return Seen(State.READY, f"{len(roll.current)} servers")
+            return Seen(State.READY, f"all {len(roll.current)} servers are up to date")
         for name, why in roll.failed.items():
             return Seen(State.MISSING, roll.text, f"{DELETE}{name}, whose server will never serve: {why}")
         if (stuck := self._stuck(env, plane, machines)) and self._is_old(env, f"stuck {stuck}", STUCK_SECONDS):
