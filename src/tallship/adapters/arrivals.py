@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tallship import atomic
 from tallship.adapters.https import writing
 
 PROGRAM, DOCUMENT = 0o755, 0o644
@@ -31,9 +31,9 @@ def place(fresh: Path, to: Path, mode: int) -> None:
     """Give a whole file of the workroom its name and mode. Raises SetupError."""
     with writing(to):
         fresh.chmod(mode)
-        _sync(fresh)
+        atomic.sync(fresh)
         fresh.replace(to)
-        _sync(to.parent)
+        atomic.sync(to.parent)
 
 
 def sweep(to: Path) -> None:
@@ -44,12 +44,3 @@ def sweep(to: Path) -> None:
 
 def _prefix(to: Path) -> str:
     return f".{to.name}-"
-
-
-def _sync(path: Path) -> None:
-    """Bring a file, or the names in a folder, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

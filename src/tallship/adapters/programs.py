@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tallship import atomic
 from tallship.adapters.calls import Calls
 from tallship.adapters.programs_process import Mark, environment, run
 from tallship.errors import ProgramError, SetupError
@@ -207,8 +208,7 @@ class Programs:
     def _private_file(self, name: str, text: str) -> Path:
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = self._home / name
-        file.touch(mode=0o600)
-        file.write_text(text, encoding="utf-8")
+        atomic.write(file, text.encode(), 0o600)
         return file
 
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from tallship import atomic
 from tallship.cli.options import DEFAULT, Options
 from tallship.errors import SetupError, SpecError
 from tallship.report.answer import current
@@ -34,7 +35,7 @@ def init(
     if mistakes := parse_spec(text).mistakes:
         raise SpecError("\n".join(each.message for each in mistakes), hint=mistakes[0].hint)
     try:
-        path.write_text(text, encoding="utf-8")
+        atomic.write(path, text.encode(), atomic.usual_mode())
     except OSError as error:
         raise SetupError(
             f"{path} cannot be written: {error.strerror}", hint="choose another place with --file"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tallship import atomic
 from tallship.cli.options import DEFAULT, Options
 from tallship.errors import SetupError
 from tallship.manifests import render as rendering
@@ -25,7 +26,7 @@ def render(folder: Path, *, options: Options = DEFAULT) -> None:
         for name, text in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            atomic.write(path, text.encode(), atomic.usual_mode())
     except OSError as error:
         raise SetupError(f"{folder} cannot be written: {error.strerror}", hint="choose another folder") from error
     answer = current()

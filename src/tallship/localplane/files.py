@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock
 
+from tallship import atomic
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -107,11 +109,4 @@ def last_lines(file: Path, count: int = 8) -> str:
 
 def write_private(file: Path, text: str) -> None:
     """Replace a file in one go; it is readable by this user only from its first moment on."""
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(descriptor)  # a key that a power failure leaves empty would be a plane lost
-    fresh.replace(file)
+    atomic.write(file, text.encode(), 0o600)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tallship import __version__, versions
+from tallship import __version__, atomic, versions
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.errors import StepFailed, TallshipError
@@ -215,7 +215,7 @@ def _save(env: Env, kind: str, write: Callable[[Path], None]) -> Saved:
     try:
         write(make_private_folder(unfinished))
         for each in unfinished.rglob("*"):
-            exports.sync(each)
+            atomic.sync(each)
         if readers:
             age.encrypt_folder(unfinished, name, packed, readers)
             shutil.rmtree(unfinished)
@@ -225,7 +225,7 @@ def _save(env: Env, kind: str, write: Callable[[Path], None]) -> Saved:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         packed.unlink(missing_ok=True)
-    exports.sync(whole.parent)
+    atomic.sync(whole.parent)
     return _stored_away(env, whole, bool(readers))
 
 

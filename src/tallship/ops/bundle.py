@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tallship import __version__
+from tallship import __version__, atomic
 from tallship.env import Env
 from tallship.errors import SetupError
 from tallship.manifests.diagnosis import Finding
 from tallship.manifests.picture import Picture
 from tallship.manifests.redaction import redacted, redacted_text
+from tallship.ops.files import PRIVATE
 
 RUN_LOGS = 5
 """So many of the newest run logs are in it."""
@@ -32,16 +32,9 @@ def write(env: Env, picture: Picture, findings: Iterable[Finding], path: Path) -
             entry = tarfile.TarInfo(f"tallship-{env.spec.name}/{name}")
             entry.size, entry.mode = len(content), 0o600
             archive.addfile(entry, io.BytesIO(content))
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(packed.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
+        atomic.write(path, packed.getvalue(), PRIVATE)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise SetupError(f"cannot write {path}: {error.strerror}", hint="choose another place") from error
     return path
 

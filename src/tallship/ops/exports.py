@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tallship import atomic
 from tallship.env import Env
 from tallship.errors import ProgramError
 from tallship.manifests import pivot
@@ -52,7 +52,7 @@ def make(env: Env) -> Path:
     write(env, unfinished, env.management_kubeconfig, env.spec.management.context)
     whole = root(env) / name
     unfinished.rename(whole)
-    sync(whole.parent)
+    atomic.sync(whole.parent)
     return whole
 
 
@@ -71,7 +71,7 @@ def write(env: Env, folder: Path, kubeconfig: Path, context: str | None) -> None
         )
     for file in folder.iterdir():
         file.chmod(0o600)
-        sync(file)
+        atomic.sync(file)
 
 
 def newest(env: Env, cluster_uid: str = "") -> Export | None:
@@ -96,12 +96,3 @@ def missing(env: Env, there: Iterable[Document], kinds: Iterable[str]) -> list[s
 
 def _documents(folder: Path) -> list[Document]:
     return [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.yaml"))]
-
-
-def sync(path: Path) -> None:
-    """Return when a file or a folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from pathlib import Path
 
+from tallship import atomic
 from tallship.errors import SetupError
 
 PRIVATE = 0o600
@@ -21,17 +21,8 @@ def put_private_bytes(path: Path, content: bytes) -> None:
     """Replace the file with the content, mode 0600. Raises SetupError when the folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        atomic.write(path, content, PRIVATE)
     except OSError as error:
-        raise unwritable(path.parent, error) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
         raise unwritable(path, error) from error
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from tallship import atomic
 from tallship.errors import SpecError
 from tallship.spec import document
 from tallship.spec.load import dotted, parse_spec, read_text
@@ -139,13 +138,4 @@ def _with(data: Any, keys: Keys, value: Scalar) -> Any:
 
 def _replace(path: Path, text: str) -> None:
     """Write the file at once or not at all, with the mode it had."""
-    mode = path.stat().st_mode & 0o777
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    atomic.write(path, text.encode(), path.stat().st_mode & 0o777)
