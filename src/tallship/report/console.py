@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
 import sys
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from rich.console import Console
 from rich.segment import Segment
@@ -35,9 +37,31 @@ class TidyConsole(Console):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
+class Trimmed(io.TextIOBase):
+    """Writes lines without the spaces at their ends, with which rich fills tables up."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of what is written to."""
+        return self._file.encoding
+
+    def write(self, text: str) -> int:
+        """Write whole lines, as rich does."""
+        return self._file.write(re.sub(r" +$", "", text, flags=re.MULTILINE))
+
+    def flush(self) -> None:
+        """Write out what is buffered."""
+        self._file.flush()
+
+
 def for_data() -> TidyConsole:
     """Return the console of stdout."""
-    return TidyConsole(width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    return (
+        TidyConsole() if sys.stdout.isatty() else TidyConsole(width=PIPE_WIDTH, file=cast(TextIO, Trimmed(sys.stdout)))
+    )
 
 
 def for_people() -> TidyConsole:
