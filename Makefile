@@ -73,7 +73,7 @@ endef
 
 e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
 	$(VENV)/bin/python tests/e2e/build_programs.py
-	$(VENV)/bin/pytest -n 2 --dist loadfile tests/e2e
+	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 600 tests/e2e
 
 bench: $(ready) ## what it costs in time and calls; WRITE=1 puts the figures into docs/performance.md
 	$(VENV)/bin/python -m bench $(if $(WRITE),--write)
