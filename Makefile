@@ -17,7 +17,7 @@ pytest := $(VENV)/bin/pytest --dist worksteal -n $(shell $(PYTHON) -c 'import os
 STEPS := image image-workers kind-create capi-init secret apply kubeconfig pull-cilium wait-cp workers talosconfig \
 	cilium hcloud-ccm talos-ccm roll-out wait-nodes wait-workers firewall firewall-apply health-checks
 
-.PHONY: help demo test test-long torture faults e2e check fmt golden bench proto lock setup audit build bootstrap pivot clean status plan $(STEPS)
+.PHONY: help demo test test-long torture faults waits e2e check fmt golden bench proto lock setup audit build bootstrap pivot clean status plan $(STEPS)
 
 help: ## show the targets
 	@awk -F':.*## ' '/^[a-z0-9$$()-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ torture: $(ready) ## every command killed, again and again; ROUNDS=10 SEED=1, WR
 
 faults: $(ready) ## every call of every command with every fault; WRITE=1 for docs/fault-matrix.md
 	export FULL=1; $(call counted,test_fault_matrix.py)
+
+waits: $(ready) ## every kind of step waits for its whole time; WRITE=1 for docs/reliability.md
+	$(call counted,test_long_waits.py)
 
 # Tests in two processes, and with WRITE=1 what they counted in a page.
 define counted

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lab_world import LabWorld
+
 from tallship.engine import Flow, Outcome, Run, Seen, Step, look
 from tallship.env import Env, Site
 from tallship.flows import UP
 from tallship.manifests import image
 from tallship.ops import cost, node_list, status
 from tallship.spec import parse_spec
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/functional"))
-
-from lab_world import LabWorld
 
 
 class Silence:

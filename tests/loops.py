@@ -21,5 +21,7 @@ async def _cancel_all() -> None:
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
+    for transport in list(getattr(asyncio.get_running_loop(), "_transports", {}).values()):
+        transport.abort()  # a connection that came when its listener was already closing: nobody knows it
     for _ in range(20):
         await asyncio.sleep(0)  # closing connections takes a few rounds of the loop

@@ -5,26 +5,41 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from tallship.errors import (
-    ApiError,
-    Interrupted,
-    ManyErrors,
-    SetupError,
-    StepFailed,
-    TallshipError,
-    TimedOut,
-    Unreachable,
-)
-
-EnvT = TypeVar("EnvT")
+from tallship.errors import ApiError, Interrupted, SetupError, StepFailed, TallshipError, TimedOut, Unreachable
+from tallship.lanes import side_by_side
 
 PATIENCE = 30.0
 """Seconds for which a step that has neither seen anything nor acted yet puts up with errors that may pass."""
+SLOWEST = 15.0
+"""Seconds between two looks, at most, unless a step or whoever is asked wants it otherwise."""
+HEED = 2.0
+"""Seconds after which one who waits heeds the wish to stop, at most."""
+
+
+class Surroundings:
+    """What the engine itself asks of the things that steps use."""
+
+    def moment(self) -> AbstractContextManager[object]:
+        """Return what lasts as long as one probe looks, so that it asks for nothing twice."""
+        return nullcontext()
+
+    def brake(self) -> tuple[float, str]:
+        """Return the least seconds between two looks now, and why they are so many; asked at each wait."""
+        return 0.0, ""
+
+
+EnvT = TypeVar("EnvT", bound=Surroundings)
+
+
+def rest(interval: float, quiet: float, slowest: float = SLOWEST) -> float:
+    """Return the seconds until the next look at what has not changed for `quiet` seconds: it hardly will just now."""
+    return max(interval, min(quiet / 10, slowest))
 
 
 class State(enum.Enum):
@@ -72,7 +87,10 @@ class Step(Generic[EnvT]):
     timeout: ClassVar[float] = 300
     """Seconds from the first probe until the step is late."""
     interval: ClassVar[float] = 2
-    """Seconds between two probes."""
+    """Seconds between two probes; while nothing changes they become more, up to `slowest`."""
+    slowest: ClassVar[float] = SLOWEST
+    advice: ClassVar[str] = "run the same command again: it goes on from here"
+    """What a person can do when the step is late, unless what it saw last knows better."""
 
     def probe(self, env: EnvT) -> Seen:
         """Look and never touch."""
@@ -132,8 +150,11 @@ class Reporter(Protocol):
 class Guard(Protocol):
     """Lets one run at a time change things."""
 
-    def take(self) -> None:
-        """Return when this run is the one; asked before each act. Raises SetupError that tells who is."""
+    def take(self, tell: Callable[[str], None]) -> None:
+        """Return when this run is the one; asked before each act. Raises SetupError that tells who is.
+
+        `tell` hears what it waits for.
+        """
 
 
 def steps(flow: Flow[EnvT]) -> Iterator[Step[EnvT]]:
@@ -196,7 +217,7 @@ def look(flow: Flow[EnvT], env: EnvT, clock: Clock) -> list[Outcome]:
 
     for part in flow:
         lanes = part.lanes if isinstance(part, Lanes) else ((part,),)
-        _side_by_side(clock, [partial(look_at, lane) for lane in lanes])
+        side_by_side(clock.run_threads, [partial(look_at, lane) for lane in lanes])
     return [found[step.name] for step in steps(flow)]
 
 
@@ -227,7 +248,7 @@ class Run(Generic[EnvT]):
         """
         for part in flow:
             lanes = part.lanes if isinstance(part, Lanes) else ((part,),)
-            _side_by_side(self.clock, [partial(self._make_lane, lane) for lane in lanes])
+            side_by_side(self.clock.run_threads, [partial(self._make_lane, lane) for lane in lanes])
         return self.outcomes
 
     def _make_lane(self, lane: Sequence[Step[EnvT]]) -> None:
@@ -250,24 +271,28 @@ class Run(Generic[EnvT]):
         self.outcomes.append(outcome)
         self.reporter.ended(step, outcome)
 
-    def pause(self, step: Step[EnvT]) -> None:
+    def pause(self, step: Step[EnvT], seconds: float) -> None:
         """Wait until the next probe is due; raises Interrupted when somebody wants the run to stop."""
-        if self.stop.is_set():
-            raise Interrupted(f"stopped during `{step.name}`", hint="run the same command again: it goes on from here")
-        if self._failed:
-            raise Interrupted(f"`{step.name}` stopped because a step beside it failed")
-        self.clock.sleep(step.interval)
+        until = self.clock.now() + seconds
+        while (left := until - self.clock.now()) > 0:
+            if self.stop.is_set():
+                hint = "run the same command again: it goes on from here"
+                raise Interrupted(f"stopped during `{step.name}`", hint=hint)
+            if self._failed:
+                raise Interrupted(f"`{step.name}` stopped because a step beside it failed")
+            self.clock.sleep(min(left, HEED))
 
-    def is_over(self) -> bool:
-        """True when the time of the whole run is up."""
-        return self._deadline is not None and self.clock.now() >= self._deadline
+    def left(self, began: float, step: Step[EnvT]) -> float:
+        """Return the seconds until the step is late, or the time of the whole run is up."""
+        ends = [began + step.timeout, *([] if self._deadline is None else [self._deadline])]
+        return min(ends) - self.clock.now()
 
 
 class _Attempt(Generic[EnvT]):
     """One step of one run, until it is ready, broken or late."""
 
     MAX_TRIES = 3
-    """How often one change is started when its act ends in an error that may pass."""
+    """How often one change is started when its act ends in an error that may pass, and may have done something."""
 
     def __init__(self, run: Run[EnvT], step: Step[EnvT]) -> None:
         self._run = run
@@ -275,44 +300,68 @@ class _Attempt(Generic[EnvT]):
         self._began = run.clock.now()
         self._acted: dict[str, int] = {}
         self._done: set[str] = set()
-        self._has_seen = False
+        self._last: Seen | None = None
+        """What a probe saw last."""
+        self._since = self._began
+        """When it saw that for the first time."""
+        self._polite = 0.0
+        """Seconds after which who was asked last wants to be asked again, at least."""
 
     def make(self) -> Seen:
-        step, run = self._step, self._run
         while True:
             seen = self._probe()
             if seen.state is State.READY:
                 return seen
-            run.reporter.saw(step, seen)
+            self._run.reporter.saw(self._step, seen)
             self._refuse(seen)
             if seen.state is State.MISSING and seen.change not in self._done:
                 self._act(seen)
-                continue
-            if run.clock.now() - self._began >= step.timeout or run.is_over():
-                raise self._late(seen)
-            run.pause(step)
+            else:
+                self._wait(seen)
 
     def outcome(self, state: State, detail: str, hint: str = "") -> Outcome:
         seconds = self._run.clock.now() - self._began
         return Outcome(self._step.name, self._step.title, state, detail, tuple(self._acted), seconds, "", hint)
 
     def _probe(self) -> Seen:
+        now = self._run.clock.now()
         try:
-            seen = self._step.probe(self._run.env)
+            with self._run.env.moment():
+                seen = self._step.probe(self._run.env)
         except ApiError as error:
-            is_patient = self._acted or self._has_seen or self._run.clock.now() - self._began < PATIENCE
+            is_patient = self._acted or self._last or error.again_after or now - self._began < PATIENCE
             if not error.may_pass or not is_patient:
                 raise
-            return Seen(State.WORKING, error.message, hint=error.hint)
-        self._has_seen = True
+            return self._met(error)
+        if seen != self._last:
+            self._last, self._since = seen, now
+        self._polite = 0.0
         return seen
+
+    def _met(self, error: ApiError) -> Seen:
+        """Return what is seen of an error that may pass."""
+        self._polite = error.again_after
+        again = f"; asked again in {self._polite:.0f} s" if self._polite else ""
+        return Seen(State.WORKING, error.message + again, hint=error.hint)
+
+    def _wait(self, seen: Seen) -> None:
+        """Wait for the next look: the longer, the longer nothing has changed. Raises TimedOut when time is up."""
+        if (left := self._run.left(self._began, self._step)) <= 0:
+            raise self._late(seen)
+        quiet = self._run.clock.now() - self._since
+        seconds = max(rest(self._step.interval, quiet, self._step.slowest), self._polite)
+        least, why = self._run.env.brake()
+        if least > seconds:
+            self._run.reporter.saw(self._step, replace(seen, detail="; ".join(filter(None, (seen.detail, why)))))
+        self._run.pause(self._step, min(max(seconds, least), left))
 
     def _refuse(self, seen: Seen) -> None:
         if seen.state is State.BROKEN:
             raise StepFailed(seen.detail, detail="\n".join(self._evidence()), hint=seen.hint)
         if seen.state is State.BLOCKED:
             hint = seen.hint or "`tallship up` does the steps before it too"
-            raise SetupError(f"`{self._step.name}` cannot begin yet: {seen.detail}", hint=hint)
+            word = "go on" if self._acted or self._since > self._began else "begin yet"
+            raise SetupError(f"`{self._step.name}` cannot {word}: {seen.detail}", hint=hint)
 
     def _act(self, seen: Seen) -> None:
         """Start the change once; one that ended in a passing error is looked at again and may be started again."""
@@ -320,23 +369,27 @@ class _Attempt(Generic[EnvT]):
         tries = self._acted[seen.change] = self._acted.get(seen.change, 0) + 1
         try:
             if self._run.guard is not None:
-                self._run.guard.take()
+                self._run.guard.take(lambda text: self._run.reporter.saw(self._step, Seen(State.WORKING, text)))
             self._step.act(self._run.env, seen)
         except ApiError as error:
-            if not error.may_pass or tries >= self.MAX_TRIES:
+            if not error.may_pass or (tries >= self.MAX_TRIES and not error.again_after):
                 raise
-            self._run.reporter.saw(self._step, Seen(State.WORKING, error.message, hint=error.hint))
-            self._run.pause(self._step)
+            met = self._met(error)
+            self._run.reporter.saw(self._step, met)
+            self._wait(met)
             return
         self._done.add(seen.change)
 
     def _late(self, seen: Seen) -> TimedOut:
         seconds = self._run.clock.now() - self._began
-        evidence = [seen.detail, *self._evidence()]
+        evidence = [seen.detail or f"still to do: {seen.change}"]
+        if self._last not in (None, seen) and self._last.detail not in ("", seen.detail):
+            evidence.append(f"seen before that: {self._last.detail}")
+        evidence += self._evidence()
         return TimedOut(
             f"`{self._step.name}` is not there yet after {seconds:.0f} s",
             detail="\n".join(filter(None, evidence)),
-            hint=seen.hint or "run the same command again: it goes on from here",
+            hint=seen.hint or self._step.advice,
         )
 
     def _evidence(self) -> list[str]:
@@ -345,31 +398,3 @@ class _Attempt(Generic[EnvT]):
             return self._step.explain(self._run.env)
         except TallshipError as error:
             return [error.message]
-
-
-def _side_by_side(clock: Clock, bodies: Sequence[Callable[[], None]]) -> None:
-    """Run the bodies side by side; afterwards raise what they raised."""
-    if len(bodies) == 1:
-        bodies[0]()
-        return
-    errors: list[BaseException] = []
-
-    def guarded(body: Callable[[], None]) -> Callable[[], None]:
-        def guard() -> None:
-            try:
-                body()
-            except BaseException as error:  # carried over to the thread that waits
-                errors.append(error)
-
-        return guard
-
-    clock.run_threads([guarded(body) for body in bodies])
-    for error in errors:
-        if not isinstance(error, TallshipError):
-            raise error
-    known = [error for error in errors if isinstance(error, TallshipError)]
-    causes = [error for error in known if not isinstance(error, Interrupted)] or known[:1]
-    if len(causes) == 1:
-        raise causes[0]
-    if causes:
-        raise ManyErrors(causes)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tallship.engine import Clock, Step
+from tallship.engine import HEED, Clock, Step, Surroundings
 from tallship.errors import ApiError, SetupError, Unreachable
 
 QUESTIONS, BETWEEN = 3, 3.0
@@ -87,7 +88,7 @@ def _to_nobody(_step: Step[Any], _text: str) -> None:
 
 
 @dataclass
-class Env:
+class Env(Surroundings):
     """One cluster and everything around it. Adapters are made when they are first used."""
 
     spec: Spec
@@ -101,6 +102,8 @@ class Env:
     """The person agreed that servers are replaced."""
     agreed: bool = False
     """The person agreed to what would be asked."""
+    written: Spec | None = None
+    """What the cluster file itself said when the command began, without what is set for this run alone."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when somebody wants the run to stop; an act that waits heeds it."""
     tell: Callable[[Step[Any], str], None] = field(default=_to_nobody)
@@ -128,7 +131,7 @@ class Env:
         """Hetzner's API."""
         from tallship.adapters.hetzner import Hetzner
 
-        return Hetzner(self.site.token, self.site.hetzner_endpoint, self.site.hetzner_ca)
+        return Hetzner(self.site.token, self.site.hetzner_endpoint, self.site.hetzner_ca, now=self.clock.now)
 
     @cached_property
     def web(self) -> Web:
@@ -205,7 +208,7 @@ class Env:
         """The nodes' Talos API."""
         from tallship.adapters.talos import Talos
 
-        return Talos(self.talosconfig.read_text(encoding="utf-8"))
+        return Talos(self.talosconfig)
 
     @cached_property
     def storage(self) -> ObjectStorage | None:
@@ -225,6 +228,26 @@ class Env:
         credentials = storage_credentials.find(file or None, given.credentials_command)
         place = Place(given.endpoint, given.bucket, given.prefix or self.spec.name, given.region)
         return ObjectStorage(place, credentials)
+
+    def moment(self) -> ExitStack:
+        """Return what lasts as long as one probe looks: what it reads it reads once."""
+        stack = ExitStack()
+        for name in ("hetzner", "management", "workload"):
+            if (adapter := self.__dict__.get(name)) is not None:
+                stack.enter_context(adapter.memory.kept_alone())
+        return stack
+
+    def brake(self) -> tuple[float, str]:
+        """Return the least seconds between two looks now, and why: Hetzner's calls are for the controllers too."""
+        hetzner: Hetzner | None = self.__dict__.get("hetzner")
+        return (0.0, "") if hetzner is None else hetzner.budget.brake()
+
+    def pause(self, seconds: float) -> bool:
+        """Return True after so many seconds, False as soon as somebody wants the run to stop."""
+        until = self.clock.now() + seconds
+        while not self.stop.is_set() and (left := until - self.clock.now()) > 0:
+            self.clock.sleep(min(left, HEED))
+        return not self.stop.is_set()
 
     def calls(self) -> dict[str, dict[str, int]]:
         """Return how often each outside thing was asked for what, by those adapters that were used."""

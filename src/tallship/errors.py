@@ -54,15 +54,24 @@ class ProgramError(TallshipError):
 class ApiError(TallshipError):
     """Hetzner, Kubernetes or Talos refused; `code` is the remote's own word for it.
 
-    `may_pass` is true for an error that the same request may not meet again a little later.
+    `may_pass` is true for an error that the same request may not meet again a little later. `again_after` is how many
+    seconds later that is, where nothing was done: then it may be sent again as often as there is time for.
     """
 
     def __init__(
-        self, message: str, *, code: str = "", detail: str = "", hint: str = "", may_pass: bool = False
+        self,
+        message: str,
+        *,
+        code: str = "",
+        detail: str = "",
+        hint: str = "",
+        may_pass: bool = False,
+        again_after: float = 0.0,
     ) -> None:
         super().__init__(message, detail=detail, hint=hint)
         self.code = code
         self.may_pass = may_pass
+        self.again_after = again_after
 
 
 class Unreachable(ApiError):

@@ -1,6 +1,6 @@
 """What tests counted in several processes, brought together in pages: `python counted.py FOLDER` writes them.
 
-`make torture WRITE=1` and `make faults WRITE=1` do so.
+`make torture WRITE=1`, `make faults WRITE=1` and `make waits WRITE=1` do so.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from adversity import ADVERSITIES, Cell
 
 DOCS = Path(__file__).parents[2] / "docs"
-KILLS, CELLS = "kills", "cells"
+KILLS, CELLS, WAITS = "kills", "cells", "waits"
 BEGIN, END = "<!-- {}: written by `make {} WRITE=1` -->", "<!-- end of {} -->"
 KILL_HEAD = (
     "command",
@@ -25,6 +25,11 @@ KILL_HEAD = (
     "rounds",
     "killed before a call",
     "stopped by Ctrl-C",
+)
+WAIT_HEAD = (
+    *("step", "in vain, because", "seconds"),
+    *(f"{whom}: most in a minute" for whom in ("Hetzner", "Kubernetes", "Talos")),
+    *(f"{whom}: an hour" for whom in ("Hetzner", "Kubernetes", "Talos")),
 )
 
 
@@ -75,6 +80,13 @@ def cell_tables(parts: Iterable[dict[str, Any]]) -> str:
     )
 
 
+def wait_table(parts: Iterable[list[list[Any]]]) -> str:
+    """Return how long each step waited, and how often it asked whom, in its worst minute and in an hour."""
+    rows = sorted(row for part in parts for row in part)
+    worst = [max(row[at] for row in rows) for at in range(2, len(WAIT_HEAD))]
+    return _table([WAIT_HEAD, *([f"`{step}`", *rest] for step, *rest in rows), ["the most of each", "", *worst]])
+
+
 def put(page: Path, begin: str, end: str, text: str) -> None:
     """Put a text between two marks of a page."""
     before, mark, rest = page.read_text(encoding="utf-8").partition(begin)
@@ -92,6 +104,8 @@ def write(folder: Path, environment: dict[str, str]) -> None:
         told = f"`make torture SEED={environment['SEED']} ROUNDS={environment['ROUNDS']} WRITE=1`\n\n"
         text = told + kill_table(parts[KILLS])
         put(DOCS / "reliability.md", BEGIN.format(KILLS, "torture"), END.format(KILLS), text)
+    if parts[WAITS]:
+        put(DOCS / "reliability.md", BEGIN.format(WAITS, "waits"), END.format(WAITS), wait_table(parts[WAITS]))
     if parts[CELLS]:
         text = cell_tables(parts[CELLS])
         put(DOCS / "fault-matrix.md", BEGIN.format("commands", "faults"), END.format("commands"), text)

@@ -202,8 +202,10 @@ def test_a_log_is_followed_past_an_api_that_is_away_and_a_pod_that_has_not_begun
 
     monkeypatch.setattr(Kube, "log", log)
     with closing(done.env()) as env:
-        told = controller_logs.follow(env, "caph", 10)
+        silences: list[str] = []
+        told = controller_logs.follow(env, "caph", 10, silences.append)
         assert done.world.run(lambda: [next(told), next(told)]) == [["a"], ["b"]]
+    assert silences == ["away", "no pod of `caph` has begun"]
 
 
 def test_a_bundle_holds_no_secret(done: Ship, tmp_path: Path) -> None:

@@ -134,8 +134,8 @@ def test_changed_own_address_is_seen_and_repaired(standing: Ship) -> None:
     try:
         seen = standing.look()["firewall"]
         assert (seen.state, "203.0.113.77" in seen.change) == (State.MISSING, True)
-        assert "has 50000 from 127.0.0.1/32" in seen.detail
-        assert "lacks 50000 from 203.0.113.77/32" in seen.detail
+        assert "has 50000 from 127.0.0.1/32" in seen.change
+        assert "lacks 50000 from 203.0.113.77/32" in seen.change
         problems = [each.what for each in ask(standing, status_of).problems]
         assert any("lacks 50000 from 203.0.113.77/32" in each for each in problems)
         standing.make()

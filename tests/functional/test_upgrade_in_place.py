@@ -2,91 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import pytest
 import worked_pool
+from in_place_world import documents, flow, machines, nodes, observed, running, sail, set_talos, towards
 from lab_world import LabWorld
 from ship import Kept, Ship
 
 from tallship.adapters import talos_upgrade
-from tallship.engine import Flow, Outcome, Run, State, look
-from tallship.env import Env
+from tallship.engine import Run, State, look
 from tallship.errors import StepFailed, TallshipError, TimedOut
 from tallship.flows import UP
-from tallship.lab.talos.machine import Machine
 from tallship.manifests import conditions, image, in_place
 from tallship.ops import image_build, in_place_nodes, upgrade_in_place
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, MACHINE
-from tallship.ops.upgrade_in_place import InPlaceAllowed, TalosUpgradedInPlace
-from tallship.spec import parse_spec
-
-
-def towards(ship: Ship, version: str, more: str = "") -> Ship:
-    """Let the ship's file want another Talos."""
-    spec = parse_spec(f"name: k8s\ntalos:\n  version: {version}\n{more}").spec
-    assert spec is not None
-    ship.spec = spec
-    return ship
-
-
-def flow() -> Flow[Env]:
-    upgrade = TalosUpgradedInPlace()
-    return (InPlaceAllowed(upgrade), upgrade)
-
-
-def sail(ship: Ship, timeout: float | None = None) -> list[Outcome]:
-    with closing(ship.env()) as env:
-        return ship.world.run(lambda: Run(env, ship.world.clock, ship.recorder, timeout).make(flow()))
-
-
-def machines(ship: Ship) -> list[Machine]:
-    return sorted(ship.world.lab.machines.list(), key=lambda each: each.hostname)
-
-
-def running(ship: Ship) -> list[str]:
-    return [each.talos_version for each in machines(ship)]
-
-
-def documents(ship: Ship, kind: tuple[str, str]) -> list[dict[str, Any]]:
-    with closing(ship.env()) as env:
-        return ship.world.run(lambda: env.home.list(*kind, "default"))
-
-
-def nodes(ship: Ship) -> list[dict[str, Any]]:
-    with closing(ship.env()) as env:
-        return ship.world.run(lambda: env.workload.list("v1", "Node"))
-
-
-def set_talos(ship: Ship, version: str) -> None:
-    """Let all machines run a release, as if they had been upgraded to it long ago."""
-
-    def change() -> None:
-        for each in machines(ship):
-            each.change(talos=version)
-
-    ship.world.do(change)
-
-
-@contextmanager
-def observed(ship: Ship) -> Iterator[list[set[str]]]:
-    """Look at the lab each time the clock of the client sleeps: who is not up and well just then."""
-    seen: list[set[str]] = []
-    clock = ship.world.clock
-    sleep = clock.sleep
-
-    def looked(seconds: float) -> None:
-        sleep(seconds)
-        seen.append({each.hostname for each in machines(ship) if each.stage != "running"})
-
-    clock.sleep = looked  # type: ignore[method-assign]
-    try:
-        yield seen
-    finally:
-        del clock.sleep
+from tallship.ops.upgrade_in_place import TalosUpgradedInPlace
 
 
 def test_every_node_is_upgraded_one_after_another(done: Ship) -> None:

@@ -233,6 +233,7 @@ TROUBLES: dict[str, Trouble] = {
     "server-off": lambda p: p.hetzner["servers"][0].update(status="off"),
     "server-orphan": lambda p: p.hetzner["servers"].append({"id": 7, "name": "node-7", "status": "running"}),
     "balancer-target": unhealthy_target,
+    "balancer-gone": lambda p: p.hetzner["load_balancers"].clear(),
     "member-left": left,
     "no-quorum": lambda p: sick(p, 1, 2),
     "member-sick": lambda p: sick(p, 1),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from tallship.engine import Lanes, Outcome, Run, Seen, State, Step, look, select
+from tallship.engine import Lanes, Outcome, Run, Seen, State, Step, Surroundings, look, select
 from tallship.errors import (
     ApiError,
     Interrupted,
@@ -58,7 +59,7 @@ class Recorder:
 
 
 @dataclass
-class World:
+class World(Surroundings):
     """What the steps of these tests look at: answers to give, in order; the last one is given for ever."""
 
     answers: dict[str, list[Seen | Exception]]
@@ -165,7 +166,7 @@ def test_the_time_of_the_whole_run_is_bounded() -> None:
 
 
 def test_an_unreachable_server_counts_as_working_after_the_step_acted() -> None:
-    silence: list[Seen | Exception] = [Unreachable("nobody answers")] * 25
+    silence: list[Seen | Exception] = [Unreachable("nobody answers")] * 15
     world = World({"one": [MISSING, *silence, READY]})
     outcomes, _ = make(world)
     assert outcomes[0].state is State.READY
@@ -178,9 +179,9 @@ def test_an_unreachable_server_is_an_error_when_nothing_was_done() -> None:
 
 def test_a_step_that_only_waits_goes_on_through_a_moments_silence() -> None:
     silence: list[Seen | Exception] = [Unreachable("nobody answers")] * 5
-    outcomes, recorder = make(World({"one": [*[WORKING] * 20, *silence, READY]}))
+    outcomes, recorder = make(World({"one": [*[WORKING] * 10, *silence, READY]}))
     assert outcomes[0].state is State.READY
-    assert recorder.heard.count("one working") == 25
+    assert recorder.heard.count("one working") == 15
 
 
 def test_a_step_that_waits_for_the_silent_is_late() -> None:
@@ -267,3 +268,100 @@ def test_lanes_run_in_threads_of_the_clock() -> None:
     world = World({"one": [READY], "two": [READY]})
     Run(world, Threads(), Recorder()).make((Lanes(((One(),), (Two(),))),))
     assert seen == ["2 threads"]
+
+
+def looks(world: World, timeout: float | None = None) -> list[float]:
+    """Return when each probe looked, until the step was late."""
+    clock, seen = FakeClock(), []
+
+    class Watched(Scripted):
+        name = "one"
+        timeout: ClassVar[float] = 600
+
+        def probe(self, env: World) -> Seen:
+            seen.append(clock.now())
+            return super().probe(env)
+
+    with pytest.raises(TimedOut):
+        Run(world, clock, Recorder(), timeout).make((Watched(),))
+    return seen
+
+
+def test_what_does_not_change_is_looked_at_less_and_less_often() -> None:
+    seen = looks(World({"one": [WORKING]}))
+    pauses = [round(later - before, 6) for before, later in itertools.pairwise(seen)]
+    assert pauses[:10] == [2.0] * 10
+    assert pauses[:-1] == sorted(pauses[:-1])
+    assert max(pauses) == 15
+    assert len(seen) < 80, "with two seconds each it were 301"
+
+
+def test_what_changes_is_looked_at_often_again() -> None:
+    slow = len(looks(World({"one": [WORKING]}), timeout=300))
+    script: list[Seen | Exception] = [*[WORKING] * slow, *[Seen(State.WORKING, "another")] * 3, WORKING]
+    seen = looks(World({"one": script}))
+    assert seen[slow + 1] - seen[slow] == 2
+
+
+def test_the_last_look_is_when_time_is_up() -> None:
+    assert looks(World({"one": [WORKING]}), timeout=333)[-1] == 333
+
+
+def test_a_wish_to_stop_is_heeded_within_a_long_pause() -> None:
+    clock, world = FakeClock(), World({"one": [WORKING]})
+    run = Run(world, clock, Recorder())
+    sleep = clock.sleep
+
+    def asked(seconds: float) -> None:
+        sleep(seconds)
+        if clock.now() > 40:
+            run.stop.set()
+
+    clock.sleep = asked  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        run.make((One(),))
+    assert clock.now() <= 42
+
+
+def test_a_change_that_was_refused_for_coming_too_soon_is_tried_as_often_as_there_is_time() -> None:
+    refused = ApiError("too many calls", may_pass=True, again_after=15)
+    world = World({"one": [MISSING, MISSING, MISSING, MISSING, MISSING, READY]}, failures=[refused] * 4)
+    clock, recorder = FakeClock(), Recorder()
+    told: list[str] = []
+    recorder.saw = lambda step, seen: told.append(seen.detail)  # type: ignore[method-assign]
+    Run(world, clock, recorder).make((One(),))
+    assert len(world.acts) == 5
+    assert clock.now() == 60
+    assert "too many calls; asked again in 15 s" in told
+
+
+def test_one_that_is_refused_for_ever_is_late_and_says_so() -> None:
+    refused = ApiError("too many calls", hint="wait", may_pass=True, again_after=15)
+    with pytest.raises(TimedOut) as caught:
+        make(World({"one": [MISSING]}, failures=[refused] * 99))
+    assert "too many calls" in caught.value.detail
+    assert caught.value.hint == "wait"
+
+
+def test_a_first_look_that_was_refused_for_coming_too_soon_is_not_the_end() -> None:
+    refused: list[Seen | Exception] = [ApiError("too many calls", may_pass=True, again_after=15)] * 3
+    outcomes, _ = make(World({"one": [*refused, READY]}))
+    assert outcomes[0].seconds == 45
+
+
+def test_a_run_slows_down_and_says_why_where_it_is_asked_to() -> None:
+    world = World({"one": [WORKING, READY]})
+    world.brake = lambda: (20.0, "others need it too")  # type: ignore[method-assign]
+    told: list[str] = []
+    recorder = Recorder()
+    recorder.saw = lambda step, seen: told.append(seen.detail)  # type: ignore[method-assign]
+    clock = FakeClock()
+    Run(world, clock, recorder).make((One(),))
+    assert clock.now() == 20
+    assert told == ["on its way", "on its way; others need it too"]
+
+
+def test_what_was_seen_before_a_silence_is_in_the_verdict() -> None:
+    with pytest.raises(TimedOut) as caught:
+        make(World({"one": [WORKING, Unreachable("nobody answers")]}))
+    assert caught.value.detail == "nobody answers\nseen before that: on its way\nevidence"

@@ -139,7 +139,7 @@ oidc: {issuer: https://a.example}
         ("talos: {version: v1.9.1}\nkubernetes: {version: v1.33.0}", "Talos 1.9 runs Kubernetes 1.27 to 1.32"),
         ("talos: {patches: ['- op: add']}", "talos.patches[0]: JSON patches do not work"),
         ("talos: {patches: ['---']}", "talos.patches[0]: an empty patch"),
-        ("talos: {patches: ['a: [']}", "talos.patches[0]: this patch is not YAML"),
+        ("talos: {patches: ['a: [']}", "talos.patches[0]: this patch cannot be read: on its line 1: this is not YAML"),
         ("talos: {patches: [text]}", "talos.patches[0]: a patch is a mapping"),
         ("talos: {patches: [3]}", "talos.patches[0]: must be a patch"),
         ("talos: {patches: [{machine: {network: {hostname: a}}}]}", "talos.patches[0]: `machine.network.hostname`"),

@@ -6,6 +6,7 @@ bound objects ask the API again when an attribute is read, which hides calls.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,9 +15,12 @@ from typing import Any, TypeVar
 
 import hcloud
 import requests
+import urllib3
 
 from tallship import __version__
+from tallship.adapters import in_time
 from tallship.adapters.calls import Calls, Memory
+from tallship.adapters.hetzner_budget import Budget
 from tallship.adapters.hetzner_errors import malformed, translated
 from tallship.adapters.hetzner_prices import Prices
 from tallship.adapters.hetzner_resources import (
@@ -30,29 +34,43 @@ from tallship.adapters.hetzner_resources import (
     ServerType,
     SshKey,
 )
+from tallship.adapters.hetzner_shapes import COLLECTIONS, FIREWALL, MADE, PRICING, SERVER
+from tallship.adapters.shapes import MISREAD, fitted
 from tallship.errors import ApiError, SetupError, Unreachable
 
 Found = TypeVar("Found")
 
+MOST_BYTES = 64 * 1024**2
+"""Of one answer."""
 PAGE = 50
 """Hetzner API: the most entries a page may have."""
 PAGES = 200
-"""No list is longer than this many pages."""
+"""A list that goes on after so many pages has no end: Hetzner's projects hold fewer things."""
 
 
 class Hetzner:
     """One project. Every request has a time limit and is made once: whoever asks decides about asking again."""
 
-    def __init__(self, token: str, endpoint: str, ca_file: Path | None = None, timeout: float = 20) -> None:
+    def __init__(
+        self,
+        token: str,
+        endpoint: str,
+        ca_file: Path | None = None,
+        timeout: float = 20,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         if not (token.isascii() and token.isalnum()):
             hint = "Hetzner's tokens are letters and digits only: was something else copied with it?"
             raise SetupError("the Hetzner token is empty or not whole", hint=hint)
         self.calls = Calls("Hetzner")
         self.memory = Memory()
         """Lists, while somebody looks at one moment."""
+        self.budget = Budget(now)
+        """What Hetzner has said of the calls that are left."""
         self._client = hcloud.Client(token, endpoint, "tallship", __version__, timeout=timeout)
         inner = self._client._client
         inner._retry_max_retries = 0  # its own retries repeat a create that timed out
+        inner._session.hooks["response"].append(self._heard)
         inner._session.auth = _as_it_is  # without one, requests puts a password of ~/.netrc in the token's place
         if ca_file is not None:
             inner._session.verify = str(ca_file)
@@ -94,7 +112,11 @@ class Hetzner:
 
     def pricing(self) -> Prices:
         """Return what everything costs."""
-        return self._read("GET", "/pricing", lambda body: Prices(str(body["pricing"]["currency"]), body["pricing"]))
+        found = self.memory.answer("/pricing", self._pricing_now)
+        return Prices(found["currency"], found)
+
+    def _pricing_now(self) -> Document:
+        return self._read("GET", "/pricing", lambda body: fitted(body, {"pricing!": PRICING}, only=True)["pricing"])
 
     def list_images(self, selector: str, architecture: str = "") -> list[Image]:
         """Return the images with these labels, oldest first; of one Hetzner architecture (`x86`, `arm`) or all."""
@@ -121,7 +143,7 @@ class Hetzner:
 
     def get_server(self, server_id: int) -> Server:
         """Return one server. Raises ApiError `not_found`."""
-        return self._read("GET", f"/servers/{server_id}", lambda body: Server.read(body["server"]))
+        return self._read("GET", f"/servers/{server_id}", _server)
 
     def list_owned(self, selector: str) -> list[str]:
         """Return servers, networks and load balancers with these labels, each as `server NAME`."""
@@ -142,7 +164,7 @@ class Hetzner:
         """Return what is in one collection as the API tells it; of images only snapshots."""
         labels = {"label_selector": selector} if selector else {}
         only = {"type": "snapshot"} if path == "images" else {}
-        return self._list(f"/{path}", path, dict, **labels, **only)
+        return list(self._documents(f"/{path}", path, {**labels, **only}))
 
     def put_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
         """Set labels beside those that a resource has."""
@@ -163,7 +185,7 @@ class Hetzner:
 
     def _unbind_firewall(self, firewall: int) -> None:
         """Take a firewall off its label selectors: Hetzner deletes none that is bound, even where nothing matches."""
-        found = self._read("GET", f"/firewalls/{firewall}", lambda body: Firewall.read(body["firewall"]))
+        found = self._read("GET", f"/firewalls/{firewall}", _firewall)
         bound = [{"type": "label_selector", "label_selector": {"selector": each}} for each in sorted(found.selectors)]
         if bound:
             self._ask("POST", f"/firewalls/{firewall}/actions/remove_from_resources", json={"remove_from": bound})
@@ -201,7 +223,7 @@ class Hetzner:
     def create_ssh_key(self, name: str, public_key: str, labels: Mapping[str, str]) -> int:
         """Register a public key and return its id."""
         body = {"name": name, "public_key": public_key, "labels": dict(labels)}
-        return self._read("POST", "/ssh_keys", lambda made: int(made["ssh_key"]["id"]), json=body)
+        return self._read("POST", "/ssh_keys", lambda made: _made(made, "ssh_key"), json=body)
 
     def list_ssh_keys(self, selector: str) -> list[SshKey]:
         """Return the keys with these labels."""
@@ -224,7 +246,7 @@ class Hetzner:
             "ssh_keys": list(keys),
             "start_after_create": False,
         }
-        return self._read("POST", "/servers", lambda made: Server.read(made["server"]), json=body)
+        return self._read("POST", "/servers", _server, json=body)
 
     def enable_rescue(self, server_id: int, keys: Sequence[int]) -> None:
         """Make the next boot one into the rescue system, which lets these keys in."""
@@ -243,11 +265,23 @@ class Hetzner:
         """Begin a snapshot of a server's disk and return its id."""
         body = {"type": "snapshot", "description": description, "labels": dict(labels)}
         path = f"/servers/{server_id}/actions/create_image"
-        return self._read("POST", path, lambda made: int(made["image"]["id"]), json=body)
+        return self._read("POST", path, lambda made: _made(made, "image"), json=body)
 
     def delete_server(self, server_id: int) -> None:
         """Delete a server; one that is gone already is fine."""
         self._delete(f"/servers/{server_id}")
+
+    def _heard(self, answer: requests.Response, **_request: Any) -> None:
+        """Read the body before requests does, which would read a trickle for ever. Raises OSError and ValueError."""
+        self.budget.hear(answer.headers)
+        try:
+            answer._content = in_time.body(partial(answer.raw.read1, decode_content=True), MOST_BYTES)
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.exceptions.ConnectionError(error) from error
+        finally:
+            if not isinstance(answer._content, bytes):
+                answer.close()
+        answer._content_consumed = True
 
     def _delete(self, path: str) -> None:
         try:
@@ -257,17 +291,21 @@ class Hetzner:
                 raise
 
     def _list(self, path: str, key: str, read: Callable[[Document], Found], **query: str) -> list[Found]:
-        question = (path, *sorted(query.items()))
-        found = self.memory.answer(question, lambda: self._list_now(path, key, **query))
+        # A project may hold thousands of servers: of all together no more is kept than is read here.
+        found = self._documents(path, key, query, only=not query)
         with _translating(f"GET {path}"):
             return [read(each) for each in found]
 
-    def _list_now(self, path: str, key: str, **query: str) -> list[Document]:
+    def _documents(self, path: str, key: str, query: Mapping[str, str], *, only: bool = False) -> list[Document]:
+        question = (path, only, *sorted(query.items()))
+        return self.memory.answer(question, lambda: self._list_now(path, key, only, **query))
+
+    def _list_now(self, path: str, key: str, only: bool, **query: str) -> list[Document]:
         found: list[Document] = []
         page: int | None = 1
-        while page is not None and page <= PAGES:
+        while page is not None:
             asked = {**query, "page": page, "per_page": PAGE}
-            more, page = self._read("GET", path, lambda body: _page(body, key), params=asked)
+            more, page = self._read("GET", path, partial(_page, key, page, only), params=asked)
             found += more
         return found
 
@@ -283,8 +321,25 @@ class Hetzner:
             return body
 
 
-def _page(body: Document, key: str) -> tuple[list[Document], int | None]:
-    return list(body[key]), body["meta"]["pagination"]["next_page"]
+def _page(key: str, page: int, only: bool, body: Document) -> tuple[list[Document], int | None]:
+    """Return what a page lists, and the next one's number. Raises ValueError for what is no page, or has no end."""
+    found = fitted(body, {f"{key}!": [COLLECTIONS[key]], "meta!": {"pagination!": {"next_page": int}}}, only=only)
+    following = found["meta"]["pagination"].get("next_page")
+    if following is not None and (following != page + 1 or page >= PAGES):
+        raise ValueError(f"after page {page} of at most {PAGES} comes {following}")
+    return found[key], following
+
+
+def _firewall(body: Document) -> Firewall:
+    return Firewall.read(fitted(body, {"firewall!": FIREWALL})["firewall"])
+
+
+def _server(body: Document) -> Server:
+    return Server.read(fitted(body, {"server!": SERVER})["server"])
+
+
+def _made(body: Document, key: str) -> int:
+    return int(fitted(body, {f"{key}!": MADE})[key]["id"])
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -294,14 +349,22 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 @contextmanager
 def _translating(what: str) -> Iterator[None]:
     try:
-        yield
-    except hcloud.APIException as error:
-        raise translated(error, what) from error
+        with _explaining(what):
+            yield
     except requests.exceptions.SSLError as error:
         hint = "does a proxy open its TLS? REQUESTS_CA_BUNDLE names an authority to trust"
         raise Unreachable("Hetzner's certificate is not accepted", detail=str(error), hint=hint) from error
     except OSError as error:  # requests' own errors among them
         reason = type(error).__name__
         raise Unreachable(f"no answer from Hetzner to {what}: {reason}", hint="is the network up?") from error
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise malformed(what, repr(error)) from error
+    except MISREAD as error:
+        raise malformed(what, str(error) if isinstance(error, ValueError) else repr(error)) from error
+
+
+@contextmanager
+def _explaining(what: str) -> Iterator[None]:
+    """Raise our error for one of Hetzner's, which may itself be none that its API promises."""
+    try:
+        yield
+    except hcloud.APIException as error:
+        raise translated(error, what) from error

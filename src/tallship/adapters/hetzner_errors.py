@@ -19,9 +19,16 @@ MAY_PASS = frozenset(
     }
 )
 """Hetzner API: the same request may succeed a little later."""
+AGAIN_AFTER = {"conflict": 2.0, "locked": 5.0, "maintenance": 30.0, "rate_limit_exceeded": 30.0, "429": 30.0}
+"""Hetzner API: with these codes a request has changed nothing; seconds until it is polite to send it again.
+
+Calls that are used up come back evenly: `RateLimit-Reset` tells when all of them are there, which is too long to wait.
+"""
 CHOOSE_ANOTHER = frozenset({"resource_unavailable", "placement_error"})
 """Hetzner API: sold out here and now; another type or location may be had."""
 MALFORMED = "malformed"
+LONGEST_WORDS = 1000
+"""Characters of an error's own words that are repeated."""
 OTHER_HINT = "Hetzner's status page tells of trouble there; the same command goes on from here"
 HINTS = {
     "unauthorized": "is the token of the right project, and not deleted?",
@@ -46,16 +53,17 @@ HINTS = {
 def translated(error: hcloud.APIException, what: str) -> ApiError:
     """Return our error for Hetzner's: its own code, the fields or limits it names, and its request id."""
     code = str(error.code)
-    if code.isdigit() and int(code) < 400:
+    numeric = code.isascii() and code.isdigit()
+    if numeric and int(code) < 400:
         return malformed(what, f"{code} {error.message}, and no JSON")
     lines = [*_details(error.details), f"request id {error.correlation_id}" if error.correlation_id else ""]
-    numeric = code.isdigit()
     return ApiError(
-        f"Hetzner refused {what}: {error.message or code}" + ("" if numeric else f" ({code})"),
+        f"Hetzner refused {what}: {short(error.message or code)}" + ("" if numeric else f" ({short(code)})"),
         code=code,
-        detail="\n".join(filter(None, lines)),
+        detail="\n".join(short(each) for each in lines if each),
         hint=HINTS.get(code, OTHER_HINT),
-        may_pass=code in MAY_PASS or (numeric and int(code) >= 500),
+        may_pass=code in MAY_PASS or code in AGAIN_AFTER or (numeric and int(code) >= 500),
+        again_after=AGAIN_AFTER.get(code, 0.0),
     )
 
 
@@ -66,7 +74,14 @@ def malformed(what: str, detail: str) -> ApiError:
 
 
 def _details(details: object) -> list[str]:
+    """Return a line for each field and limit that is named. Raises for what is no list of these."""
     if not isinstance(details, dict):
         return []
-    fields = [f"{each.get('name')}: {', '.join(each.get('messages', []))}" for each in details.get("fields", [])]
-    return fields + [f"limit {each.get('name')}" for each in details.get("limits", [])]
+    fields = [f"{each.get('name')}: {', '.join(each.get('messages') or [])}" for each in details.get("fields") or []]
+    return fields + [f"limit {each.get('name')}" for each in details.get("limits") or []]
+
+
+def short(words: object) -> str:
+    """Return what somebody else said, as much of it as a person reads."""
+    text = str(words)
+    return text if len(text) <= LONGEST_WORDS else f"{text[:LONGEST_WORDS]}…"

@@ -13,6 +13,12 @@ ARCHITECTURES = {"x86": "amd64", "arm": "arm64"}
 """Hetzner's word for an architecture, and that of everybody else."""
 
 
+def architecture(each: Document) -> str:
+    """Return everybody else's word for the architecture of a server type or an image."""
+    told = str(each["architecture"])
+    return ARCHITECTURES.get(told, told)
+
+
 @dataclass(frozen=True)
 class ServerType:
     """A kind of server, and where it can be had now."""
@@ -28,10 +34,9 @@ class ServerType:
     @classmethod
     def read(cls, each: Document) -> ServerType:
         """Read what the API answers."""
-        architecture = ARCHITECTURES[each["architecture"]]
         places = frozenset(place["name"] for place in each["locations"] if place.get("available", True))
         offered = frozenset(place["name"] for place in each["locations"] if not place.get("deprecation"))
-        return cls(each["name"], architecture, int(each["disk"]), places, offered)
+        return cls(each["name"], architecture(each), int(each["disk"]), places, offered)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Server:
             each["status"],
             each["server_type"]["name"],
             each["location"]["name"],
-            (public["ipv4"] or {}).get("ip", ""),
+            (public.get("ipv4") or {}).get("ip", ""),
             each["labels"],
             {int(one["id"]): one["status"] for one in public["firewalls"]},
             datetime.fromisoformat(each["created"]),
@@ -91,9 +96,9 @@ class Image:
             int(each["id"]),
             each["status"],
             each["labels"],
-            ARCHITECTURES[each["architecture"]],
+            architecture(each),
             datetime.fromisoformat(each["created"]),
-            float(each["image_size"] or 0),
+            float(each.get("image_size") or 0),
             int(each["disk_size"]),
         )
 
@@ -144,7 +149,7 @@ class Firewall:
     @classmethod
     def read(cls, each: Document) -> Firewall:
         """Read what the API answers."""
-        bound = [one["label_selector"]["selector"] for one in each["applied_to"] if one["type"] == "label_selector"]
+        bound = [one["label_selector"]["selector"] for one in each["applied_to"] if "label_selector" in one]
         return cls(int(each["id"]), each["name"], tuple(each["rules"]), frozenset(bound), each["labels"])
 
 
@@ -166,9 +171,10 @@ class LoadBalancer:
                 int(one["listen_port"]): str(one["status"]) for one in target.get("health_status") or ()
             }
             for target in each["targets"]
-            if target["type"] == "server"
+            if "server" in target
         }
-        return cls(each["name"], each["load_balancer_type"]["name"], each["public_net"]["ipv4"]["ip"], health)
+        public = each["public_net"].get("ipv4") or {}
+        return cls(each["name"], each["load_balancer_type"]["name"], public.get("ip", ""), health)
 
 
 @dataclass(frozen=True)

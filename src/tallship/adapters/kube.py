@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
-import lightkube
-import yaml
 from lightkube.core.exceptions import ApiError as LightkubeApiError
 from lightkube.core.exceptions import ConfigError
 from lightkube.generic_resource import GenericGlobalResource, GenericNamespacedResource, create_api_info
 from lightkube.types import PatchType
 
 from tallship import __version__
+from tallship.adapters import in_time, kube_shapes
+from tallship.adapters import kubeconfig as kubeconfig_
 from tallship.adapters.calls import Calls, Memory
+from tallship.adapters.shapes import MISREAD, fitted
 from tallship.errors import ApiError, SetupError, Unreachable
 
 Document = dict[str, Any]
@@ -32,6 +33,10 @@ MALFORMED = "malformed"
 """The code of an ApiError about an answer that is none of a Kubernetes API's."""
 NO_SUCH_PATH = 404
 """Kubernetes: without a Status in its body it is about the path; an object that is not there has one."""
+MOST_BYTES, MOST_PAGES = 64 * 1024**2, 200
+"""Of one answer, and of one list: 500 objects a page."""
+MOST_WORDS = 1000
+"""Characters of an error's own words that are repeated."""
 MAY_PASS = (408, 409, 429, 500, 502, 503, 504)
 """HTTP statuses that the same request may not meet again; 409 is a lost race."""
 MISSHAPEN = ("failed to create typed patch object", "failed to convert new object")
@@ -86,32 +91,22 @@ class Kube:
     """One API server, spoken to as the user of a kubeconfig. Every request has a time limit and is made once."""
 
     def __init__(self, kubeconfig: Path, context: str | None = None, timeout: float = 10) -> None:
-        try:
-            config = lightkube.KubeConfig.from_file(kubeconfig).get(context_name=context)
-        except (ConfigError, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SetupError(
-                f"{kubeconfig} is not a usable kubeconfig: {error}", hint="remove it, and run again"
-            ) from error
-        if config is None:
-            raise SetupError(f"{kubeconfig} has no context `{context}`", hint="`management.context` names it")
-        self.server = str(config.cluster.server)
+        identity = kubeconfig_.read(kubeconfig, context)
+        self.server = str(identity.config.cluster.server)
         self.calls = Calls("Kubernetes")
         self.memory = Memory()
         """What was read, while somebody looks at one moment."""
         self._plurals = dict(PLURALS)
-        try:
-            self._client: Any = lightkube.Client(
-                config,
-                timeout=httpx2.Timeout(timeout),
-                trust_env=False,  # no proxy of the environment between us and a cluster
-                field_manager=FIELD_MANAGER,
-            )
-        except (ConfigError, OSError, ValueError) as error:
-            raise SetupError(
-                f"the certificates in {kubeconfig} are not usable: {error}", hint="remove it, and run again"
-            ) from error
+        self._client: Any = kubeconfig_.client(
+            identity,
+            kubeconfig,
+            timeout=httpx2.Timeout(timeout),
+            trust_env=False,  # no proxy of the environment between us and a cluster
+            field_manager=FIELD_MANAGER,
+        )
         self._http: httpx2.Client = self._client._client._client
         self._http.headers["User-Agent"] = USER_AGENT
+        self._http.event_hooks = {"response": [_read_bounded]}
 
     def close(self) -> None:
         """Close all connections."""
@@ -130,7 +125,7 @@ class Kube:
         with self._asking("get", "version"):
             answer = self._http.get("version")
             answer.raise_for_status()
-            return str(answer.json()["gitVersion"])
+            return str(fitted(answer.json(), {"gitVersion!": str})["gitVersion"])
 
     def find(self, api_version: str, kind: str, name: str, namespace: str = "") -> Document | None:
         """Return one object, or None when it does not exist.
@@ -144,7 +139,7 @@ class Kube:
         try:
             with self._asking("get", kind):
                 resource = self._resource(api_version, kind)
-                return _object(self._client.get(resource, name, **self._scope(kind, namespace)))
+                return _object(api_version, kind, self._client.get(resource, name, **self._scope(kind, namespace)))
         except ApiError as error:
             if error.code == "NotFound":
                 return None
@@ -164,8 +159,8 @@ class Kube:
             with self._asking("list", kind):
                 resource = self._resource(api_version, kind)
                 scope = self._scope(kind, namespace or "*")
-                found = self._client.list(resource, chunk_size=500, labels=selector, **scope)
-                return [{"apiVersion": api_version, "kind": kind, **_object(each)} for each in found]
+                pages = self._client.list(resource, chunk_size=500, labels=selector, **scope)
+                return [_object(api_version, kind, each) for each in _few(pages)]
         except ApiError as error:
             if error.code == UNKNOWN_KIND:
                 return []
@@ -180,21 +175,28 @@ class Kube:
         with self._asking("dry-run" if dry_run else "apply", kind):
             item = self._resource(document["apiVersion"], kind)(document)
             scope = self._scope(kind, metadata.get("namespace", ""))
-            return _object(self._client.apply(item, metadata["name"], force=force, dry_run=dry_run, **scope))
+            return _object(
+                document["apiVersion"],
+                kind,
+                self._client.apply(item, metadata["name"], force=force, dry_run=dry_run, **scope),
+            )
 
     def create(self, document: Document) -> Document:
         """Create an object and return what is stored. Raises ApiError `AlreadyExists` when somebody else was faster."""
         kind = document["kind"]
         with self._asking("create", kind):
             item = self._resource(document["apiVersion"], kind)(document)
-            return _object(self._client.create(item, **self._scope(kind, document["metadata"].get("namespace", ""))))
+            scope = self._scope(kind, document["metadata"].get("namespace", ""))
+            return _object(document["apiVersion"], kind, self._client.create(item, **scope))
 
     def patch(self, api_version: str, kind: str, name: str, namespace: str, change: Document) -> Document:
         """Merge a change into an object and return what is stored."""
         with self._asking("patch", kind):
             resource = self._resource(api_version, kind)
             scope = self._scope(kind, namespace)
-            return _object(self._client.patch(resource, name, change, patch_type=PatchType.MERGE, **scope))
+            return _object(
+                api_version, kind, self._client.patch(resource, name, change, patch_type=PatchType.MERGE, **scope)
+            )
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> None:
         """Delete an object; one that is gone already is fine."""
@@ -220,9 +222,14 @@ class Kube:
     def secret_value(self, name: str, namespace: str, key: str) -> str | None:
         """Return one decoded value of a Secret, or None while it is not there."""
         found = self.find("v1", "Secret", name, namespace)
-        if found is None or key not in (found.get("data") or {}):
+        stored = (found or {}).get("data", {}).get(key)
+        if stored is None:
             return None
-        return base64.b64decode(found["data"][key]).decode()
+        try:
+            return base64.b64decode(stored, validate=True).decode()
+        except ValueError as error:
+            hint = "who wrote it? without it a controller may make it anew"
+            raise ApiError(f"the Secret {name} has no text as its `{key}`", code=MALFORMED, hint=hint) from error
 
     def events(self, namespace: str, name: str = "") -> Lines:
         """Return the warnings of a namespace, or of the object of that name in it, oldest first, one line each."""
@@ -258,7 +265,7 @@ class Kube:
             answer = self._http.get(f"{root}/{api_version}")
             if answer.status_code != NO_SUCH_PATH:
                 answer.raise_for_status()
-            for each in answer.json()["resources"] if answer.status_code != NO_SUCH_PATH else ():
+            for each in _served(answer.json()) if answer.status_code != NO_SUCH_PATH else ():
                 if each["kind"] == kind and "/" not in each["name"]:
                     self._plurals[kind] = _Plural(each["name"], each["namespaced"])
                     return
@@ -271,6 +278,28 @@ class Kube:
     def _asking(self, verb: str, kind: str) -> Iterator[None]:
         self.calls.note(f"{verb} {kind}")
         try:
+            with self._explaining(verb, kind):
+                yield
+        except ConfigError as error:
+            raise SetupError(
+                f"the kubeconfig for {self.server} cannot be used: {error}", hint=kubeconfig_.HINT
+            ) from error
+        except (httpx2.HTTPError, OSError) as error:
+            said = f"no answer from {self.server}: {error or type(error).__name__}"
+            raise Unreachable(said, hint=SILENT_HINT) from error
+        except MISREAD as error:
+            raise ApiError(
+                f"{self.server} did not answer {verb} {kind} as a Kubernetes API does",
+                code=MALFORMED,
+                detail=(str(error) if isinstance(error, ValueError) else repr(error))[:200],
+                hint="does a proxy stand between?",
+                may_pass=True,
+            ) from error
+
+    @contextmanager
+    def _explaining(self, verb: str, kind: str) -> Iterator[None]:
+        """Raise our error for one of the API server's, which may itself be none that its API promises."""
+        try:
             yield
         except LightkubeApiError as error:
             raise _translated(error, verb, kind, self.server) from error
@@ -282,24 +311,37 @@ class Kube:
             raise ApiError(
                 f"{self.server} answered {code} to {verb} {kind}", code=str(code), hint=hint, may_pass=code in MAY_PASS
             ) from error
-        except (httpx2.HTTPError, OSError) as error:
-            said = f"no answer from {self.server}: {error or type(error).__name__}"
-            raise Unreachable(said, hint=SILENT_HINT) from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ApiError(
-                f"{self.server} did not answer {verb} {kind} as a Kubernetes API does",
-                code=MALFORMED,
-                detail=repr(error)[:200],
-                hint="does a proxy stand between?",
-                may_pass=True,
-            ) from error
 
 
-def _object(answer: Any) -> Document:
-    """Return an answer that has what every object has. Raises ValueError."""
-    if not isinstance(answer.get("metadata"), dict):
-        raise ValueError("an object without metadata")
-    return dict(answer)
+def _read_bounded(answer: httpx2.Response) -> None:
+    """Read an answer that is not longer than it may be, and whole in time. Raises ValueError and Late."""
+    chunks, size, clockwork = [], 0, in_time.Clockwork()
+    for chunk in answer.iter_bytes():
+        size += len(chunk)
+        clockwork.heed()
+        if size > MOST_BYTES:
+            raise ValueError(f"it is longer than {MOST_BYTES} bytes")
+        chunks.append(chunk)
+    answer._content = b"".join(chunks)
+
+
+def _few(pages: Any) -> Iterator[Any]:
+    """Yield what a list holds. Raises ValueError for one that has no end."""
+    for number, (_, page) in enumerate(pages._inner_iter):
+        if number >= MOST_PAGES:
+            raise ValueError(f"after {MOST_PAGES} pages there are more")
+        yield from page
+
+
+def _object(api_version: str, kind: str, answer: Any) -> Document:
+    """Return an answer that has what every object of its kind has; lists leave the kind out. Raises ValueError."""
+    return {**fitted(answer, kube_shapes.of(kind)), "apiVersion": api_version, "kind": kind}
+
+
+def _served(answer: Any) -> Documents:
+    """Return the kinds of a group. Raises ValueError."""
+    found: Documents = fitted(answer, {"resources!": [{"name!": str, "kind!": str, "namespaced!": bool}]})["resources"]
+    return found
 
 
 def _unknown(kind: str, server: str) -> ApiError:
@@ -313,9 +355,9 @@ def _translated(error: LightkubeApiError, verb: str, kind: str, server: str) -> 
         reason = "Invalid"
     causes = (status.details and status.details.causes) or []
     return ApiError(
-        f"{server} refused to {verb} {kind}: {status.message}",
+        f"{server} refused to {verb} {kind}: {str(status.message)[:MOST_WORDS]}",
         code=reason,
-        detail="\n".join(f"{cause.field}: {cause.message}" for cause in causes),
+        detail="\n".join(f"{cause.field}: {cause.message}"[:MOST_WORDS] for cause in causes[:20]),
         hint=HINTS.get(reason, OTHER_HINT),
         may_pass=status.code in MAY_PASS and not is_misshapen and not any(cause.reason == OWNED for cause in causes),
     )

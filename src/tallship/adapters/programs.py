@@ -15,6 +15,7 @@ from typing import Any
 from tallship import atomic
 from tallship.adapters.calls import Calls
 from tallship.adapters.programs_process import Mark, environment, run
+from tallship.adapters.shapes import MISREAD, fitted
 from tallship.errors import ProgramError, SetupError
 from tallship.versions import Chart
 
@@ -219,19 +220,20 @@ def output_of(command: Sequence[str], timeout: float = 60) -> str:
     """
     hint = "run it by hand: it must print the token and nothing else"
     try:
-        done = subprocess.run(list(command), stdout=subprocess.PIPE, text=True, timeout=timeout, check=False)
+        done = subprocess.run(list(command), stdout=subprocess.PIPE, timeout=timeout, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SetupError(f"`{command[0]}` could not be run: {error}", hint=hint) from error
     if done.returncode != 0:
         raise SetupError(f"`{command[0]}` failed ({done.returncode})", hint=hint)
-    return done.stdout
+    return done.stdout.decode(errors="replace")
 
 
 def _revisions(text: str) -> list[tuple[int, str]]:
     """Return number and status of each revision that `helm history` tells. Raises ProgramError for anything else."""
     try:
-        return [(int(each["revision"]), str(each["status"])) for each in json.loads(text)]
-    except (ValueError, KeyError, TypeError) as error:
+        found = fitted(json.loads(text), [{"revision!": int, "status!": str}])
+        return [(each["revision"], each["status"]) for each in found]
+    except MISREAD as error:
         hint = "run the same command again; is it a helm that `tallship tools` accepts?"
         raise ProgramError("`helm history` did not answer as helm does", detail=text[-300:], hint=hint) from error
 

@@ -174,7 +174,14 @@ def _stop(process: subprocess.Popen[str]) -> str:
         _, err = process.communicate(timeout=STOP_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # with its children, which hold the pipes open
-        _, err = process.communicate()
+        try:
+            _, err = process.communicate(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:  # a child that has left the group holds them still
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+            process.wait()
+            return ""
     return err
 
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import paramiko
@@ -72,14 +73,16 @@ class Rescue:
         try:
             channel = transport.open_session(timeout=self._timeout)
             channel.set_combine_stderr(True)
-            channel.exec_command("bash -s")
-            channel.sendall(script.encode())
-            channel.shutdown_write()
+            with _at_most(self._timeout, transport):
+                channel.exec_command("bash -s")
+                channel.sendall(script.encode())
+                channel.shutdown_write()
             channel.settimeout(TICK)
             for line in _lines(channel, stop, silence):
                 heard(line)
-            return channel.recv_exit_status()
-        except (paramiko.SSHException, OSError) as error:
+            with _at_most(self._timeout, transport):
+                return channel.recv_exit_status()
+        except (paramiko.SSHException, EOFError, OSError) as error:
             raise Unreachable(f"the connection to the builder broke: {error}") from error
         finally:
             transport.close()
@@ -101,6 +104,18 @@ class Rescue:
             transport.close()
             raise Unreachable(f"SSH at {self._address[0]} is not ready: {error}") from error
         return transport
+
+
+@contextmanager
+def _at_most(seconds: float, transport: paramiko.Transport) -> Iterator[None]:
+    """Close the connection when the block lasts longer: paramiko waits for ever for the answers to these requests."""
+    watch = threading.Timer(seconds, transport.close)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def _lines(channel: paramiko.Channel, stop: threading.Event, silence: float) -> Iterator[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tallship.adapters.programs import output_of
+from tallship.adapters.shapes import MISREAD
 from tallship.errors import SetupError
 
 NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -54,7 +55,7 @@ def parse(text: str, source: str) -> Credentials:
     hint = "it holds `aws_access_key_id = …` and `aws_secret_access_key = …` below `[default]`"
     try:
         found = _of_json(text) if text.lstrip().startswith("{") else _of_file(text)
-    except (configparser.Error, ValueError, KeyError, IndexError, AttributeError):
+    except (configparser.Error, *MISREAD):
         raise SetupError(f"{source} holds no credentials of an object storage", hint=hint) from None
     if not found.key or not found.secret or not f"{found.key}{found.secret}{found.session}".isprintable():
         raise SetupError(f"{source} holds no credentials of an object storage", hint=hint)

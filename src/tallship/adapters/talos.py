@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import yaml
 from google.protobuf.empty_pb2 import Empty
 from grpclib.client import Channel
 from grpclib.exceptions import StreamTerminatedError
 
 from tallship.adapters.calls import Calls
+from tallship.adapters.shapes import Shape, fitted
 from tallship.adapters.talos_channel import UNREADABLE, Access, Channels, failure, malformed, translated
 from tallship.errors import ApiError, Unreachable
+from tallship.spec import bounded
 from tallship.talosproto import common_pb2, machine_pb2, state_pb2
 from tallship.talosproto.machine_grpc import MachineServiceStub
 from tallship.talosproto.state_grpc import StateStub
@@ -128,8 +129,10 @@ class Talos:
     """
 
     def __init__(self, talosconfig: str | Path, endpoints: Sequence[str] = (), timeout: float = 10) -> None:
-        text = talosconfig.read_text(encoding="utf-8") if isinstance(talosconfig, Path) else talosconfig
-        access = Access.parse(text, endpoints)
+        if isinstance(talosconfig, Path):
+            access = Access.of(talosconfig, endpoints)
+        else:
+            access = Access.parse(talosconfig, endpoints)
         self._endpoints, self._tls = access.endpoints, access.tls()
         self._timeout = timeout
         self.calls = Calls("Talos")
@@ -186,7 +189,8 @@ class Talos:
         request, found = state_pb2.ListRequest(namespace=namespace, type=kind), list[dict[str, Any]]()
 
         def take(message: Any) -> None:
-            found.extend(yaml.safe_load(message.resource.spec.yaml_spec).get("items") or [])
+            spec = bounded.load(message.resource.spec.yaml_spec, bounded.MANIFESTS)
+            found.extend(fitted(spec, _MANIFESTS).get("items", ()))
 
         try:
             self.follow(node, "List", StateStub, request, take, self._timeout)
@@ -289,6 +293,8 @@ class Talos:
 
         try:
             reply = await channels.first_answer(send)
+        except ApiError as error:
+            return error
         except Exception as error:
             return translated(error, node)
         try:
@@ -298,6 +304,10 @@ class Talos:
 
 
 def _metadata(node: str) -> dict[str, str]:
+    """Return what tells apid whom to ask. Raises ApiError for a node of which no address is known."""
+    if not node:
+        hint = "its kubelet, or the cloud controller, has still to tell it: `tallship status` shows the nodes"
+        raise ApiError("a node has no private address, under which Talos is asked", hint=hint, may_pass=True)
     return {"node": node, "client": "tallship"}
 
 
@@ -345,7 +355,13 @@ def _alarms(reply: machine_pb2.EtcdAlarmListResponse) -> list[Alarm]:
 
 
 def _stage(reply: state_pb2.GetResponse) -> MachineStage:
-    spec = yaml.safe_load(reply.resource.spec.yaml_spec)
-    status = spec.get("status") or {}
-    unmet = tuple(f"{each['name']}: {each['reason']}" for each in status.get("unmetConditions") or [])
-    return MachineStage(spec["stage"], bool(status.get("ready")), unmet)
+    spec = fitted(bounded.load(reply.resource.spec.yaml_spec), _STAGE)
+    status = spec.get("status", {})
+    unmet = tuple(f"{each['name']}: {each['reason']}" for each in status.get("unmetConditions", ()))
+    return MachineStage(spec["stage"], status.get("ready", False), unmet)
+
+
+_MANIFESTS: Shape = {
+    "items": [{"apiVersion!": str, "kind!": str, "metadata!": {"name!": str, "namespace": str}}],
+}
+_STAGE: Shape = {"stage!": str, "status": {"ready": bool, "unmetConditions": [{"name!": str, "reason!": str}]}}

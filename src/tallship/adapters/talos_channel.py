@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,11 +14,14 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
+from google.protobuf.message import DecodeError
 from grpclib.client import Channel
 from grpclib.const import Status
-from grpclib.exceptions import GRPCError, StreamTerminatedError
+from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
+from tallship.adapters.shapes import MISREAD, Shape, fitted
 from tallship.errors import ApiError, SetupError, Unreachable
+from tallship.spec import bounded
 
 Answer = TypeVar("Answer")
 
@@ -35,7 +37,7 @@ HINTS = {
     Status.UNAVAILABLE: "the endpoint answers, the node behind it does not",
 }
 OTHER_HINT = "is the node well? `tallship status` shows it; the same command goes on from here"
-UNREADABLE = (AttributeError, IndexError, KeyError, TypeError, ValueError, yaml.YAMLError)
+UNREADABLE = (*MISREAD, yaml.YAMLError)
 """What reading an answer raises that lacks a part."""
 SILENT = "is the node up, and does the firewall let this machine through? `tallship status` looks"
 OTHER_IDENTITY = (
@@ -51,20 +53,33 @@ class Access:
     authority: str
     certificate: str
     key: str = field(repr=False)
+    nodes: tuple[str, ...] = ()
+    """The nodes that the talosconfig names."""
+
+    @classmethod
+    def of(cls, path: Path, endpoints: Sequence[str] = ()) -> Access:
+        """Return what the current context of a file says. Raises SetupError when it is not one."""
+        try:
+            return cls.parse(bounded.read_text(path), endpoints)
+        except (OSError, bounded.Unreadable) as error:
+            raise SetupError(f"{path} cannot be read", detail=str(error), hint=_HINT) from error
 
     @classmethod
     def parse(cls, talosconfig: str, endpoints: Sequence[str] = ()) -> Access:
         """Return what the current context of a talosconfig says. Raises SetupError when it is not one."""
         try:
-            config = yaml.safe_load(talosconfig)
-            context = config["contexts"][config["context"]]
-            named = tuple(endpoints) or tuple(context.get("endpoints") or ())
+            config = bounded.load(talosconfig)
+            context = fitted(config["contexts"][config["context"]], _CONTEXT)
+            named = tuple(endpoints) or tuple(context.get("endpoints", ()))
+            for each in named:
+                host_and_port(each)
             ca, certificate, key = (base64.b64decode(context[each]).decode() for each in ("ca", "crt", "key"))
-        except (yaml.YAMLError, KeyError, TypeError, AttributeError, binascii.Error, UnicodeDecodeError) as error:
-            raise SetupError("the talosconfig cannot be read", detail=str(error), hint=_HINT) from error
+        except (bounded.Unreadable, *MISREAD) as error:
+            raise SetupError("the talosconfig cannot be read", detail=str(error)[:200], hint=_HINT) from error
         if not named:
             raise SetupError("the talosconfig names no endpoint", hint=_HINT)
-        return cls(named, ca, certificate, key.replace("ED25519 PRIVATE KEY", "PRIVATE KEY"))
+        key = key.replace("ED25519 PRIVATE KEY", "PRIVATE KEY")
+        return cls(named, ca, certificate, key, tuple(context.get("nodes", ())))
 
     def tls(self) -> ssl.SSLContext:
         """Return a context that trusts only the cluster and is its client. Raises SetupError when a part is damaged.
@@ -77,8 +92,8 @@ class Access:
             with tempfile.NamedTemporaryFile() as pair:  # ssl takes a client certificate from a file only
                 pair.write(f"{self.certificate}\n{self.key}".encode())
                 pair.flush()
-                context.load_cert_chain(Path(pair.name))
-        except ssl.SSLError as error:
+                context.load_cert_chain(Path(pair.name), password="")  # else a locked key asks on the terminal
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise SetupError("the talosconfig cannot be read", detail=str(error), hint=_HINT) from error
         context.set_alpn_protocols(["h2"])
         return context
@@ -166,6 +181,8 @@ def translated(error: Exception, node: str, *, is_repeated: bool = True) -> ApiE
     if isinstance(error, OSError | StreamTerminatedError | TimeoutError):
         detail = str(error) or "no answer in time"
         return Unreachable(f"Talos on {node} cannot be reached", code="UNAVAILABLE", detail=detail, hint=SILENT)
+    if isinstance(error, DecodeError | ProtocolError):
+        return malformed(node, "a call", error)
     raise error
 
 
@@ -184,9 +201,13 @@ def failure(reply: Any, node: str) -> ApiError | None:
     """Return the error that a reply carries in its own metadata, as apid writes it for one of several nodes."""
     for message in getattr(reply, "messages", ()):
         if message.metadata.error:
-            status = Status(message.metadata.status.code or Status.UNKNOWN.value)
+            code = message.metadata.status.code
+            status = Status(code) if code in _CODES else Status.UNKNOWN
             return translated(GRPCError(status, message.metadata.error), node)
     return None
+
+
+_CODES = {each.value for each in Status} - {Status.OK.value}
 
 
 def _hint(status: Status) -> str:
@@ -194,11 +215,17 @@ def _hint(status: Status) -> str:
 
 
 def host_and_port(endpoint: str) -> tuple[str, int]:
-    """Return where an endpoint is: a name or an address, with or without a port, IPv6 with or without brackets."""
+    """Return where an endpoint is: a name or an address, with or without a port, IPv6 with or without brackets.
+
+    Raises ValueError for what is none.
+    """
     if endpoint.count(":") > 1 and not endpoint.startswith("["):
         return endpoint, PORT
     parts = urlsplit(f"//{endpoint}")
-    return parts.hostname or "", parts.port or PORT
+    if not parts.hostname or not endpoint.isprintable():
+        raise ValueError("an endpoint is no address")
+    return parts.hostname, parts.port or PORT
 
 
 _HINT = "`tallship up --only talosconfig` fetches it again"
+_CONTEXT: Shape = {"ca!": str, "crt!": str, "key!": str, "endpoints": [str], "nodes": [str]}

@@ -11,7 +11,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from tallship.adapters import in_time
 from tallship.adapters.https import USER_AGENT, opener
+from tallship.adapters.shapes import MISREAD, fitted
 from tallship.errors import ApiError, Unreachable
 
 LIMIT = 1024 * 1024
@@ -38,7 +40,7 @@ class Web:
         """Return this machine's public address as the service at `url` sees it."""
         text = self._ask("GET", url).body.decode(errors="replace").strip()
         try:
-            return str(ipaddress.ip_address(text))
+            return str(ipaddress.ip_network(text).network_address)  # no zone, which an address may have
         except ValueError as error:
             raise ApiError(
                 f"{url} did not answer with an address",
@@ -51,8 +53,8 @@ class Web:
         if reply.status not in (200, 201):
             raise _refused(factory, reply)
         try:
-            return str(json.loads(reply.body)["id"])
-        except (ValueError, KeyError, TypeError) as error:
+            return str(fitted(json.loads(reply.body), {"id!": _is_digest})["id"])
+        except MISREAD as error:
             raise ApiError(
                 f"{factory} does not answer as an Image Factory does", hint="does a proxy stand between?", may_pass=True
             ) from error
@@ -63,7 +65,7 @@ class Web:
         if reply.status != 200:
             raise _refused(url, reply)
         size = reply.headers.get("content-length", "")
-        return int(size) if size.isdecimal() else 0
+        return int(size) if re.fullmatch(r"[0-9]{1,15}", size) else 0
 
     def image_sha256(self, url: str) -> str:
         """Return the compressed image's checksum, or nothing: the public factory sells it (402)."""
@@ -75,12 +77,29 @@ class Web:
         request = urllib.request.Request(url, body, {"User-Agent": USER_AGENT}, method=method)  # noqa: S310 - https, or what the file says
         try:
             with self._opener.open(request, timeout=self._timeout) as answer:
-                return Reply(answer.status, _lower(answer.headers.items()), answer.read(LIMIT))
+                return Reply(answer.status, _lower(answer.headers.items()), _body(answer))
         except urllib.error.HTTPError as error:
-            return Reply(error.code, _lower(error.headers.items()), error.read(LIMIT))
+            return Reply(error.code, _lower(error.headers.items()), _body(error))
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             said = f"no answer from {url}: {getattr(error, 'reason', '') or error!r}"
             raise Unreachable(said, hint="is the network up?") from error
+
+
+def _body(answer: http.client.HTTPResponse | urllib.error.HTTPError) -> bytes:
+    """Return the beginning of a body. Raises TimeoutError for one that only trickles."""
+    left = LIMIT
+
+    def read(size: int) -> bytes:
+        nonlocal left
+        piece: bytes = answer.read1(min(size, left)) if left else b""
+        left -= len(piece)
+        return piece
+
+    return in_time.body(read, LIMIT)
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) is not None
 
 
 def _lower(headers: object) -> dict[str, str]:

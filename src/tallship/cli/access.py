@@ -12,6 +12,7 @@ from tallship.cli.options import DEFAULT, Options
 from tallship.errors import SetupError
 from tallship.report.answer import current
 
+REPAIR = "repair it, or move it away and merge again"
 Flag = Annotated[bool, Parameter(negative="")]
 
 
@@ -44,7 +45,7 @@ def talosconfig(*, path: Flag = False, merge: Flag = False, options: Options = D
 def _show(noun: str, path: bool, merge: bool, options: Options) -> None:
     from tallship.cli.folder import state_folder
     from tallship.manifests import access
-    from tallship.ops.files import put_private
+    from tallship.ops import shared_file
     from tallship.spec import load_spec
 
     spec = load_spec(options.file)
@@ -53,21 +54,37 @@ def _show(noun: str, path: bool, merge: bool, options: Options) -> None:
         raise SetupError(f"there is no {noun} of `{spec.name}` yet", hint=f"`tallship up{options.suffix()}` makes it")
     answer = current()
     answer.data["path"] = str(file)
-    text = file.read_text(encoding="utf-8")
+    text = _text(file, f"`tallship up --only {noun}{options.suffix()}` writes it again")
     if not merge:
         answer.say(str(file) if path else text.rstrip("\n"))
         return
     name = f"{spec.name}-lab" if options.lab else spec.name
     usual = _usual(noun)
-    have = usual.read_text(encoding="utf-8") if usual.exists() else ""
     merger = access.merged if noun == "kubeconfig" else access.merged_talosconfig
-    try:
-        merged = merger(have, text, name)
-    except ValueError as error:
-        raise SetupError(f"{usual} is {error}", hint="repair it, or move it away and merge again") from error
-    put_private(usual, merged)
+
+    def merged(have: str) -> str:
+        for place, given in ((file, ""), (usual, have)):
+            try:
+                whole = merger(given, text, name)
+            except ValueError as error:
+                raise SetupError(f"{place} is {error}", hint=REPAIR) from error
+        return whole
+
+    shared_file.change(usual, lambda: _text(usual, REPAIR) if usual.exists() else "", merged)
     answer.data["merged_into"] = str(usual)
     answer.say(f"context `{name}` is in {usual}")
+
+
+def _text(path: Path, hint: str) -> str:
+    """Return the text of a file. Raises SetupError."""
+    from tallship.spec import bounded
+
+    try:
+        return bounded.read_text(path)
+    except OSError as error:
+        raise SetupError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
+    except bounded.Unreadable as error:
+        raise SetupError(f"{path}: {error.message}", hint=hint) from error
 
 
 def _usual(noun: str) -> Path:

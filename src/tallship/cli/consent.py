@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tallship.cli.options import Options
 from tallship.errors import SetupError
-from tallship.report.visible import visible
+from tallship.report.visible import visible_line
 
 
 def ask(what: str, lines: Sequence[str], options: Options, *, word: str = "y") -> None:
@@ -20,7 +20,7 @@ def ask(what: str, lines: Sequence[str], options: Options, *, word: str = "y") -
     if not (sys.stdin.isatty() and options.text):
         hint = "`--yes` agrees where nobody can be asked"
         raise SetupError(f"{what}: nobody has agreed", detail="\n".join(lines), hint=hint)
-    sys.stderr.write(visible(f"{what}:\n" + "".join(f"  {each}\n" for each in lines)))
+    sys.stderr.write(f"{visible_line(what)}:\n" + "".join(f"  {visible_line(each)}\n" for each in lines))
     sys.stderr.write("go on? [y/N] " if word == "y" else f"type `{word}` to agree: ")
     sys.stderr.flush()
     answer = sys.stdin.readline().strip()

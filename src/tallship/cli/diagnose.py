@@ -82,8 +82,12 @@ def logs(
         current().data["lines"] = found
         current().say("\n".join(found))
         return
+
+    def tell(why: str) -> None:
+        sys.stderr.write(f"waiting: {visible(why)}\n")
+
     with suppress(KeyboardInterrupt), stop_at_next_wait(env.stop):
-        for found in controller_logs.follow(env, name, lines):
+        for found in controller_logs.follow(env, name, lines, tell):
             for line in found:
                 if options.text:
                     sys.stdout.write(f"{visible(line)}\n")

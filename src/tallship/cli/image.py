@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from tallship.cli.options import DEFAULT, Options
 from tallship.errors import SetupError
 from tallship.report.answer import current
-from tallship.report.visible import visible
+from tallship.report.visible import visible_line
 from tallship.spec.values import Architecture
 
 if TYPE_CHECKING:
@@ -127,7 +127,8 @@ def _flow(env: Env, architectures: tuple[Architecture, ...], rebuild: bool) -> t
 def _ask(env: Env, doomed: list[Verdict]) -> None:
     """Ask a person who sits there. Raises SetupError when nobody agrees."""
     if not env.agreed and sys.stdin.isatty() and sys.stderr.isatty():
-        sys.stderr.write(visible("".join(f"{each.what}: {each.why}\n" for each in doomed)) + "delete these? [y/N] ")
+        sys.stderr.write("".join(f"{visible_line(f'{each.what}: {each.why}')}\n" for each in doomed))
+        sys.stderr.write("delete these? [y/N] ")
         env.agreed = sys.stdin.readline().strip().lower() in ("y", "yes")
     if not env.agreed:
         raise SetupError(f"nothing was deleted: {len(doomed)} would go", hint="agree with `--yes`")

@@ -17,16 +17,17 @@ from tallship.cli.folder import state_folder
 from tallship.cli.options import Options, pairs
 from tallship.engine import Flow, Outcome, Reporter, Run, Seen, State, Step
 from tallship.env import Env, Site, SystemClock
-from tallship.errors import SetupError
+from tallship.errors import SetupError, SpecError
 from tallship.ops.token import read_token
 from tallship.report.answer import current
-from tallship.spec import load_spec
-from tallship.spec.load import load_spec_with
+from tallship.spec import changed, load_spec
+from tallship.spec.load import dotted, load_spec_with
 
 
 def open_env(options: Options, replace: bool = False, changes: Sequence[str] = ()) -> Env:
     """Return the Env of a command, with some values of the file set for this run. Raises SpecError or SetupError."""
-    spec = load_spec_with(options.file, pairs(changes)) if changes else load_spec(options.file)
+    written = load_spec(options.file)
+    spec = load_spec_with(options.file, pairs(changes)) if changes else written
     folder = state_folder(options, spec)
     if options.verbose:
         _show_calls()
@@ -38,14 +39,14 @@ def open_env(options: Options, replace: bool = False, changes: Sequence[str] = (
         if options.text and not options.quiet:
             faster = f"{clock.speed:g} seconds pass in one"
             sys.stderr.write(f"lab: nothing here is real; time is the lab's, {faster}\n")
-        return Env(spec, site, folder, clock, options.file.parent, replace, options.yes)
+        return Env(spec, site, folder, clock, options.file.parent, replace, options.yes, written)
     site = Site(
         read_token(spec, os.environ, options.file.parent),
         hetzner_endpoint=os.environ.get("HCLOUD_ENDPOINT", Site.hetzner_endpoint),
         path=os.environ.get("PATH", ""),
         address_url=spec.firewall.address_url,
     )
-    return Env(spec, site, folder, SystemClock(), options.file.parent, replace, options.yes)
+    return Env(spec, site, folder, SystemClock(), options.file.parent, replace, options.yes, written)
 
 
 def _show_calls() -> None:
@@ -121,6 +122,26 @@ def make(flow: Flow[Env], env: Env, options: Options, *, alone: bool = True) -> 
         journal.note("calls", **env.calls())
         journal.close()
         audience.close()
+        _tell_of_changed_file(env, options)
+
+
+def _tell_of_changed_file(env: Env, options: Options) -> None:
+    """Say what somebody has written into the cluster file meanwhile, which this run knows nothing of."""
+    if env.written is None:
+        return
+    try:
+        now = load_spec(options.file)
+    except SpecError:
+        told = ["it is no valid cluster file any more, `tallship validate` shows why"]
+    else:
+        places = changed.differing(env.written, now)
+        told = [dotted(keys) for keys in places if changed.value(now, keys) != changed.value(env.spec, keys)]
+    if told:
+        current().data["file_changed"] = told
+        sys.stderr.write(
+            f"note: {options.file} was changed while this ran: {'; '.join(told)}\n"
+            "      nothing of it was done: `tallship plan` shows what it means\n"
+        )
 
 
 def _told(audience: Reporter, step: Step[Env], text: str) -> None:

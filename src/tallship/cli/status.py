@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from tallship.env import Env
     from tallship.ops.status import Status
 
-WATCH_SECONDS = 5
+WATCH_SECONDS = 10.0
 """Between two screens of `--watch`."""
-WATCH_TICKS = 20
-"""How often Ctrl-C is heeded between two screens."""
+HETZNER_SECONDS = 60.0
+"""Between two looks at Hetzner, whose calls are counted by the hour: what it said stays on the screen meanwhile."""
 
 
 def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: Options = DEFAULT) -> int:
@@ -49,16 +49,12 @@ def status(*, watch: Annotated[bool, Parameter(negative="")] = False, options: O
 def _watch(env: Env, options: Options) -> None:
     """Look again and again until Ctrl-C, which a library may swallow: so it sets a flag."""
     from tallship.cli.session import stop_at_next_wait
-    from tallship.ops.status import look
+    from tallship.ops.status import watch
 
     with suppress(KeyboardInterrupt), stop_at_next_wait(env.stop):
-        while not env.stop.is_set():
-            found = look(env)
+        for found, told in watch(env, WATCH_SECONDS, HETZNER_SECONDS):
             current().data.update(found.as_data())
-            _show(found, options)
-            for _ in range(WATCH_TICKS):
-                if not env.stop.is_set():
-                    env.clock.sleep(WATCH_SECONDS / WATCH_TICKS)
+            _show(found, told, options)
 
 
 def screen(found: Status) -> list[RenderableType]:
@@ -112,9 +108,9 @@ def _version(found: Status, name: str) -> str:
     return f"{wanted}; on nodes: {', '.join(seen)}" if others else wanted
 
 
-def _show(found: Status, options: Options) -> None:
+def _show(found: Status, told: str, options: Options) -> None:
     from tallship.report.answer import Answer, envelope, print_json
-    from tallship.report.console import for_data
+    from tallship.report.console import for_data, for_people
 
     if not options.text:
         print_json(sys.stdout, envelope("status", Answer(found.as_data()), 1 if found.problems else 0, None))
@@ -124,3 +120,4 @@ def _show(found: Status, options: Options) -> None:
     console.clear()
     for part in screen(found):
         console.print(part)
+    for_people().print(told, style="dim", soft_wrap=True)

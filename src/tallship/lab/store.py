@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, ValuesView
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,28 @@ class Table(MutableMapping[str, Document]):
         self._store = store
         self._name = name
         self._documents = documents
+        self.writes = 0
+        """Grows with each change."""
 
     def __getitem__(self, key: str) -> Document:
         return self._documents[key]
 
     def __setitem__(self, key: str, document: Document) -> None:
         self._documents[key] = document
+        self.writes += 1
         self._store.write(self._name, key, document)
 
     def __delitem__(self, key: str) -> None:
         del self._documents[key]
+        self.writes += 1
         self._store.erase(self._name, key)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._documents))
+
+    def values(self) -> ValuesView[Document]:
+        """Return the documents as they are at this moment."""
+        return dict(self._documents).values()
 
     def __len__(self) -> int:
         return len(self._documents)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
+
+from tallship.spec import bounded
 
 Document = dict[str, Any]
 
@@ -44,36 +48,44 @@ def node_addresses(machines: list[Document]) -> Addresses:
 def talosconfig(text: str, endpoints: list[str], nodes: list[str]) -> str:
     """Return a talosconfig whose endpoints and nodes are replaced.
 
-    CABPT v0.6.11 lists every address of every machine as an endpoint, the unreachable private ones too.
+    CABPT v0.6.11 lists every address of every machine as an endpoint, the unreachable private ones too. Raises
+    ValueError when the text is none.
     """
-    config = yaml.safe_load(text)
-    context = config["contexts"][config["context"]]
-    context["endpoints"] = endpoints
-    context["nodes"] = nodes
-    return yaml.safe_dump(config, sort_keys=False)
+    with _being("talosconfig"):
+        config = bounded.load(text)
+        context = config["contexts"][config["context"]]
+        context["endpoints"] = endpoints
+        context["nodes"] = nodes
+        return yaml.safe_dump(config, sort_keys=False)
 
 
 def read(noun: str, text: str) -> Access:
     """Return what the text gives. Raises ValueError when it is not such a file."""
-    try:
-        config = yaml.safe_load(text)
+    with _being(noun):
+        config = bounded.load(text)
         if noun == "talosconfig":
             context = config["contexts"][config["context"]]
             keys = (context["ca"], context["crt"])
-            return Access(
-                (*context["endpoints"], *context.get("nodes", ())), *(base64.b64decode(each) for each in keys)
-            )
+            servers = (*context["endpoints"], *(context.get("nodes") or ()))
+            return Access(servers, *(base64.b64decode(each) for each in keys))
         context = _named(config["contexts"], config["current-context"])["context"]
         cluster = _named(config["clusters"], context["cluster"])["cluster"]
         user = _named(config["users"], context["user"])["user"]
         keys = (cluster["certificate-authority-data"], user["client-certificate-data"])
         return Access((cluster["server"],), *(base64.b64decode(each) for each in keys))
-    except (yaml.YAMLError, KeyError, TypeError, StopIteration) as error:
+
+
+@contextmanager
+def _being(noun: str) -> Iterator[None]:
+    """Raise ValueError for a text that is not such a file."""
+    try:
+        yield
+    except (bounded.Unreadable, AttributeError, LookupError, TypeError, ValueError, StopIteration) as error:
         raise ValueError(f"not a {noun}") from error
 
 
 def differences(noun: str, have: str, want: str, today: datetime, renew_days: int) -> list[str]:
-    """Return why a local file must be written again; nothing when it is good."""
+    """Return why a local file must be written again; nothing when it is good. Raises ValueError when `want` is none."""
     try:
         mine = read(noun, have)
         mine_ends = expires(mine.certificate)
@@ -91,60 +103,59 @@ def differences(noun: str, have: str, want: str, today: datetime, renew_days: in
 
 
 def expires(certificate: bytes) -> datetime:
-    """Return the moment at which a PEM certificate ends, in UTC."""
-    from cryptography import x509
+    """Return the moment at which a PEM certificate ends, in UTC. Raises ValueError for what is none."""
+    from cryptography import exceptions, x509
 
-    return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    try:
+        return x509.load_pem_x509_certificate(certificate).not_valid_after_utc
+    except (x509.InvalidVersion, exceptions.UnsupportedAlgorithm) as error:
+        raise ValueError("not a certificate") from error
 
 
 def merged(have: str, add: str, name: str) -> str:
     """Return the usual kubeconfig with one cluster added or replaced under `name`; the rest stays as it is.
 
-    Raises ValueError when `have` is not such a file.
+    Raises ValueError when one of the two is not such a file.
     """
-    config = _mapping("kubeconfig", have) or {"apiVersion": "v1", "kind": "Config"}
-    other = yaml.safe_load(add)
-    context = _named(other["contexts"], other["current-context"])["context"]
-    entries = {
-        "clusters": {"name": name, "cluster": _named(other["clusters"], context["cluster"])["cluster"]},
-        "users": {"name": name, "user": _named(other["users"], context["user"])["user"]},
-        "contexts": {"name": name, "context": {"cluster": name, "user": name}},
-    }
-    for key, entry in entries.items():
-        config[key] = [each for each in _named_entries(config.get(key)) if each["name"] != name] + [entry]
-    config["current-context"] = name
-    return yaml.safe_dump(config, sort_keys=False)
+    with _being("kubeconfig"):
+        config = _mapping(have) or {"apiVersion": "v1", "kind": "Config"}
+        other = bounded.load(add)
+        context = _named(other["contexts"], other["current-context"])["context"]
+        entries = {
+            "clusters": {"name": name, "cluster": _named(other["clusters"], context["cluster"])["cluster"]},
+            "users": {"name": name, "user": _named(other["users"], context["user"])["user"]},
+            "contexts": {"name": name, "context": {"cluster": name, "user": name}},
+        }
+        for key, entry in entries.items():
+            config[key] = [each for each in _named_entries(config.get(key)) if each["name"] != name] + [entry]
+        config["current-context"] = name
+        return yaml.safe_dump(config, sort_keys=False)
 
 
 def merged_talosconfig(have: str, add: str, name: str) -> str:
     """Return the usual talosconfig with one context added or replaced under `name`.
 
-    Raises ValueError when `have` is not such a file.
+    Raises ValueError when one of the two is not such a file.
     """
-    config = _mapping("talosconfig", have)
-    other = yaml.safe_load(add)
-    contexts = config.get("contexts") or {}
-    if not isinstance(contexts, dict):
-        raise ValueError("not a talosconfig")
-    config["contexts"] = {**contexts, name: other["contexts"][other["context"]]}
-    config["context"] = name
-    return yaml.safe_dump(config, sort_keys=False)
+    with _being("talosconfig"):
+        config, other = _mapping(have), bounded.load(add)
+        contexts = config.get("contexts") or {}
+        config["contexts"] = {**contexts, name: other["contexts"][other["context"]]}
+        config["context"] = name
+        return yaml.safe_dump(config, sort_keys=False)
 
 
-def _mapping(noun: str, text: str) -> Document:
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"not a {noun}") from error
-    if not isinstance(found or {}, dict):
-        raise ValueError(f"not a {noun}")
-    return found or {}
+def _mapping(text: str) -> Document:
+    found = bounded.load(text) or {}
+    if not isinstance(found, dict):
+        raise TypeError("keys and values")
+    return found
 
 
 def _named_entries(found: Any) -> list[Document]:
     entries = found or []
     if not isinstance(entries, list) or not all(isinstance(each, dict) and "name" in each for each in entries):
-        raise ValueError("not a kubeconfig")
+        raise TypeError("a list of what has a name")
     return entries
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from typing import Any
 
 import yaml
+
+from tallship.spec import bounded
 
 AUTHORITIES = {"k8s": "Kubernetes", "etcd": "etcd", "k8saggregator": "aggregation", "os": "Talos"}
 """The bundle's certificate authorities, and what each signs for."""
@@ -20,10 +21,10 @@ class Unreadable(ValueError):
 def read(text: str) -> dict[str, Any]:
     """Return a bundle. Raises Unreadable."""
     try:
-        bundle = yaml.safe_load(text)
+        bundle = bounded.load(text)
         for name in AUTHORITIES:
             base64.b64decode(bundle["certs"][name]["crt"], validate=True).decode()
-    except (yaml.YAMLError, KeyError, TypeError, binascii.Error, UnicodeDecodeError) as error:
+    except (bounded.Unreadable, LookupError, TypeError, ValueError) as error:
         raise Unreadable(
             f"it lacks {error}" if isinstance(error, KeyError) else "it is not YAML of that shape"
         ) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ def claimed(volumes: Iterable[Document]) -> list[Claimed]:
         spec = each["spec"]
         source = spec.get("csi") or {}
         handle = str(source.get("volumeHandle", ""))
-        if source.get("driver") != DRIVER or not handle.isdigit():
+        if source.get("driver") != DRIVER or not re.fullmatch(r"[0-9]{1,20}", handle):
             continue
         ref = spec.get("claimRef") or {}
         claim = (str(ref["namespace"]), str(ref["name"])) if ref.get("name") else None

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tallship.spec import Spec
@@ -31,6 +31,10 @@ MOST_EFFECTIVE = 500
 MOST_FIREWALLS = 5
 """Hetzner: firewalls on one server."""
 
+LONGEST = timedelta(days=30)
+"""For so long a network is let in at most."""
+_SLACK = timedelta(days=1)
+"""What is let in for longer still was written by a clock that was wrong: its time is over."""
 _ALLOWED = re.compile(r".* API allowed until (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)")
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -80,7 +84,7 @@ def allowed(rules: Iterable[Mapping[str, Any]], now: datetime) -> list[Allowed]:
     found: dict[str, datetime] = {}
     for rule in rules:
         until = _until(rule)
-        for network in (rule.get("source_ips") or ()) if until is not None and until > now else ():
+        for network in (rule.get("source_ips") or ()) if until is not None and not is_expired(rule, now) else ():
             found[network] = max(until or now, found.get(network, now))
     return [Allowed(network, until) for network, until in sorted(found.items())]
 
@@ -88,7 +92,7 @@ def allowed(rules: Iterable[Mapping[str, Any]], now: datetime) -> list[Allowed]:
 def is_expired(rule: Mapping[str, Any], now: datetime) -> bool:
     """True for a rule whose time is over."""
     until = _until(rule)
-    return until is not None and until <= now
+    return until is not None and not now < until <= now + LONGEST + _SLACK
 
 
 def _until(rule: Mapping[str, Any]) -> datetime | None:
@@ -142,7 +146,8 @@ def admits(rules: Iterable[Mapping[str, Any]], port: int, source: str) -> bool:
     """True when the rules let TCP from an address (or a whole network) in at a port."""
     wanted = ipaddress.ip_network(source)
     return any(
-        _has_port(str(rule.get("port") or ""), port) and any(_holds(text, wanted) for text in rule["source_ips"])
+        _has_port(str(rule.get("port") or ""), port)
+        and any(_holds(text, wanted) for text in rule.get("source_ips") or ())
         for rule in rules
         if rule.get("direction") == "in" and rule.get("protocol") == "tcp"
     )
@@ -150,11 +155,11 @@ def admits(rules: Iterable[Mapping[str, Any]], port: int, source: str) -> bool:
 
 def _has_port(ports: str, port: int) -> bool:
     first, _, last = ports.partition("-")
-    return ports == "any" or int(first) <= port <= int(last or first)
+    return ports == "any" or int(first or 0) <= port <= int(last or first or 0)
 
 
 def _holds(text: str, wanted: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
-    network = ipaddress.ip_network(text)
+    network = ipaddress.ip_network(text, strict=False)
     if isinstance(network, ipaddress.IPv4Network):
         return isinstance(wanted, ipaddress.IPv4Network) and wanted.subnet_of(network)
     return isinstance(wanted, ipaddress.IPv6Network) and wanted.subnet_of(network)
@@ -164,7 +169,7 @@ def excesses(rules: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield each of Hetzner's limits that these rules would break."""
     if len(rules) > MOST_RULES:
         yield f"{len(rules)} rules, and Hetzner takes {MOST_RULES}"
-    counts = [len(rule["source_ips"]) for rule in rules]
+    counts = [len(rule.get("source_ips") or ()) for rule in rules]
     if max(counts, default=0) > MOST_NETWORKS:
         yield f"{max(counts)} networks in one rule, and Hetzner takes {MOST_NETWORKS}"
     if sum(counts) > MOST_EFFECTIVE:

@@ -43,7 +43,7 @@ def exposure(spec: Spec, rules: Iterable[Mapping[str, Any]], egress: Sequence[st
 
 def _of_rule(rule: Mapping[str, Any], egress: Sequence[str]) -> Opening:
     why = str(rule.get("description") or "a rule that is not ours")
-    if rule.get("port") == str(TALOS_PORT) and egress and set(rule["source_ips"]) == set(egress):
+    if rule.get("port") == str(TALOS_PORT) and egress and set(rule.get("source_ips") or ()) == set(egress):
         why = "Cluster API runs outside the cluster and dials the nodes there; `tallship pivot` closes it"
     return Opening("servers", what(rule), sources(rule), why)
 

@@ -59,7 +59,7 @@ def look(
             continue
         if why := _failure(machine, server):
             failed[name] = why
-        if is_current(plane, machine, server, config_of.get(spec["bootstrap"]["configRef"]["name"])):
+        if is_current(plane, machine, server, config_of.get((spec["bootstrap"].get("configRef") or {}).get("name"))):
             current.append(name)
             phase = (machine.get("status") or {}).get("phase") or "Pending"
             if phase != "Running":

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
+from tallship.spec import bounded
 
 Document = dict[str, Any]
 
@@ -102,7 +102,7 @@ def same_patches(one: Sequence[str], other: Sequence[str]) -> bool:
     """True when patches mean the same, however they are written or divided."""
     try:
         before, after = _parsed(one), _parsed(other)
-    except yaml.YAMLError:
+    except bounded.Unreadable:
         return False
     if before == after:
         return True
@@ -121,7 +121,7 @@ def _patches(controlplane: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _parsed(patches: Iterable[str]) -> list[Any]:
-    return [document for patch in patches for document in yaml.safe_load_all(patch) if document]
+    return [document for patch in patches for document in bounded.load_all(patch) if document]
 
 
 def _joined(documents: Iterable[Any]) -> dict[tuple[str, ...], Document]:

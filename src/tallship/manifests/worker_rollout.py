@@ -64,13 +64,13 @@ def differs_in_talos_alone(live: Document, wanted: Document, found: Mapping[str,
 def _without_talos(deployment: Document, found: Mapping[str, Document]) -> tuple[Any, ...] | None:
     """Return what makes the servers of a MachineDeployment but Talos' version; None where a template is not there."""
     spec = deployment["spec"]["template"]["spec"]
-    names = (spec["infrastructureRef"]["name"], spec["bootstrap"]["configRef"]["name"])
+    names = (spec["infrastructureRef"]["name"], config_of(spec))
     if not set(names) <= set(found):
         return None
     parts = [found[each]["spec"]["template"]["spec"] for each in names]
     left_out = ("imageName", "talosVersion")
     kept = [{key: value for key, value in part.items() if key not in left_out and value} for part in parts]
-    return (spec["version"], spec.get("failureDomain"), *kept)
+    return (spec.get("version"), spec.get("failureDomain"), *kept)
 
 
 def replaces_servers(live: Document, wanted: Document) -> list[str]:
@@ -82,13 +82,13 @@ def replaces_servers(live: Document, wanted: Document) -> list[str]:
         return []
     before, after = before["template"]["spec"], after["template"]["spec"]
     reasons = []
-    if before["version"] != after["version"]:
-        reasons.append(f"Kubernetes {before['version']} becomes {after['version']}")
+    if before.get("version") != after["version"]:
+        reasons.append(f"Kubernetes {before.get('version')} becomes {after['version']}")
     if before.get("failureDomain") != after["failureDomain"]:
         reasons.append(f"location {before.get('failureDomain')} becomes {after['failureDomain']}")
     if before["infrastructureRef"]["name"] != after["infrastructureRef"]["name"]:
         reasons.append("server type or image differ")
-    if before["bootstrap"]["configRef"]["name"] != after["bootstrap"]["configRef"]["name"]:
+    if config_of(before) != config_of(after):
         reasons.append("Talos version, labels, taints or patches differ")
     return reasons
 
@@ -96,8 +96,12 @@ def replaces_servers(live: Document, wanted: Document) -> list[str]:
 def templates(deployment: Document) -> set[str]:
     """Return the names of the templates that a MachineDeployment or MachineSet refers to."""
     spec = deployment["spec"]["template"]["spec"]
-    config = spec["bootstrap"].get("configRef") or {}
-    return {str(spec["infrastructureRef"]["name"])} | ({str(config["name"])} if config else set())
+    return {str(spec["infrastructureRef"]["name"]), config_of(spec)} - {""}
+
+
+def config_of(spec: Mapping[str, Any]) -> str:
+    """Return the name of the template of Talos' configuration that a Machine's spec refers to, or nothing."""
+    return str((spec["bootstrap"].get("configRef") or {}).get("name", ""))
 
 
 def unused(found: Iterable[Document], users: Iterable[Document]) -> list[Document]:

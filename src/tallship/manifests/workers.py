@@ -13,6 +13,7 @@ from typing import Any
 from tallship.manifests import image, talos
 from tallship.manifests.cluster import CLUSTER_API, INFRASTRUCTURE_API, fingerprint
 from tallship.manifests.rollout import same_patches
+from tallship.manifests.worker_rollout import config_of
 from tallship.manifests.yaml_text import Annotated, Comments
 from tallship.spec import Spec
 from tallship.spec.names import CLUSTER_LABEL, NAMESPACE, POOL_LABEL
@@ -79,7 +80,7 @@ def _kept(live: Mapping[str, Any] | None, stored: Mapping[str, Mapping[str, Any]
     """Return the template that a MachineDeployment names now, where it means the same as the wanted one; else that."""
     if live is None:
         return wanted
-    name = live["spec"]["template"]["spec"]["bootstrap"]["configRef"]["name"]
+    name = config_of(live["spec"]["template"]["spec"])
     if name not in stored:
         return wanted
     before, after = (each["spec"]["template"]["spec"] for each in (stored[name], wanted))

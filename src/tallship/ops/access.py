@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 from tallship.engine import Seen, State, Step
@@ -10,6 +9,7 @@ from tallship.env import Env
 from tallship.manifests import access
 from tallship.ops.cluster import find_control_plane, has_providers, list_control_planes, load_balancer_address
 from tallship.ops.files import is_private, put_private
+from tallship.spec import bounded
 
 RENEW_DAYS = 30
 """A client certificate with fewer days left is fetched anew."""
@@ -66,18 +66,27 @@ def stored(env: Env, name: str, key: str) -> str | None:
     """Return one key of a Secret that holds the cluster's access, or None while it is not there."""
     if not has_providers(env):
         return None
-    secret = env.home.find("v1", "Secret", name, "default")
-    if secret is None or key not in secret.get("data", {}):
-        return None
-    return base64.b64decode(secret["data"][key]).decode()
+    return env.home.secret_value(name, "default", key)
 
 
 def _see(path: Path, noun: str, wanted: str, env: Env) -> Seen:
     if not path.exists():
         return Seen(State.MISSING, change=f"write {path}")
-    reasons = access.differences(noun, path.read_text(encoding="utf-8"), wanted, env.clock.today(), RENEW_DAYS)
+    try:
+        reasons = access.differences(noun, _text(path), wanted, env.clock.today(), RENEW_DAYS)
+    except ValueError:
+        hint = "who wrote it? `tallship diagnose` looks at the controllers"
+        return Seen(State.BROKEN, f"the {noun} in the Secret of Cluster API is none", hint=hint)
     if not is_private(path):
         reasons.append("others may read it")
     if reasons:
         return Seen(State.MISSING, "; ".join(reasons), change=f"write {path}")
     return Seen(State.READY, str(path))
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file; nothing for what is none, which is written again then."""
+    try:
+        return bounded.read_text(path)
+    except (OSError, bounded.Unreadable):
+        return ""

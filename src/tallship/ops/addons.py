@@ -10,7 +10,7 @@ from tallship.env import Env
 from tallship.errors import StepFailed
 from tallship.manifests import addons, conditions, secret
 from tallship.ops.cluster import find_hetzner_cluster
-from tallship.ops.objects import equals_stored
+from tallship.ops.objects import missing
 
 STALE_SECONDS = 360
 """A pending release that is older than helm's own time limit belongs to a helm that was killed."""
@@ -38,9 +38,9 @@ class ReleaseDeployed(Step[Env]):
             return self._see_pending(env, release)
         if conditions.release_equals(release, wanted, addons.values(self.addon, env.spec)):
             return Seen(State.READY, f"{chart.name} {wanted}")
-        return Seen(
-            State.MISSING, f"it is {release.status} at {release.chart_version}", f"upgrade {chart.name} to {wanted}"
-        )
+        is_same = release.status == "deployed" and release.chart_version == wanted
+        differs = "its values differ" if is_same else f"it is {release.status} at {release.chart_version}"
+        return Seen(State.MISSING, differs, f"upgrade {chart.name} to {wanted}: {differs}")
 
     def act(self, env: Env, seen: Seen) -> None:
         """Run `helm upgrade --install`, never with `--wait`: no chart becomes ready before the others are there."""
@@ -82,9 +82,7 @@ class HetznerCcmInstalled(ReleaseDeployed):
         """Look at the Secret first: without it the pod does not start."""
         if not env.kubeconfig.exists():
             return Seen(State.BLOCKED, "needs `kubeconfig` first")
-        if not equals_stored(env.workload, self._secret(env)):
-            return Seen(State.MISSING, change="apply Secret kube-system/hcloud")
-        return super().probe(env)
+        return missing(env.workload, [self._secret(env)], "Secret kube-system/hcloud") or super().probe(env)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Apply the Secret, or the chart."""

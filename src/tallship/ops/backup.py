@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import hashlib
 import json
@@ -21,10 +20,10 @@ from tallship.ops.backup_places import (
     CONTENTS,
     ENCRYPTED,
     MANIFEST,
-    TIME,
     WHOLE,
     Stored,
     clear_unfinished,
+    new_name,
     newest,
     root,
     stays_here,
@@ -155,11 +154,11 @@ def _export(env: Env, folder: Path) -> None:
 def _bundle(env: Env) -> str:
     """Return the secrets that every machine of the cluster is made from. Raises StepFailed."""
     name = env.spec.names.talos_secret
-    secret = env.home.find("v1", "Secret", name, "default") or {}
-    if "bundle" not in secret.get("data", {}):
+    found = env.home.secret_value(name, "default", "bundle")
+    if found is None:
         hint = "`tallship status` shows what is there"
         raise StepFailed(f"there is no Secret {name} with a key `bundle`: no machine can be made again", hint=hint)
-    return base64.b64decode(secret["data"]["bundle"]).decode()
+    return found
 
 
 def _snapshot(env: Env, folder: Path, notes: list[str]) -> dict[str, Any]:
@@ -208,7 +207,7 @@ def _save(env: Env, kind: str, write: Callable[[Path], None]) -> Saved:
     from tallship.adapters import age
 
     readers = age.recipients(env.spec.backup.recipients)
-    name = env.clock.today().strftime(TIME) + kind
+    name = new_name(env, kind)
     clear_unfinished(make_private_folder(root(env)))
     unfinished, packed = root(env) / f".{name}", root(env) / f".{name}{ENCRYPTED}"
     whole = root(env) / (name + ENCRYPTED if readers else name)

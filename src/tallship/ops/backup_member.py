@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import yaml
-
 from tallship.adapters.talos import EtcdStatus, Service
+from tallship.adapters.talos_channel import Access
 from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
 from tallship.manifests import conditions
@@ -66,8 +65,7 @@ def _addresses(env: Env) -> Sequence[str]:
         nodes = []
     if found := [conditions.internal_ip(each) for each in nodes if conditions.is_control_plane(each)]:
         return found
-    config = yaml.safe_load(env.talosconfig.read_text(encoding="utf-8"))
-    return list(config["contexts"][config["context"]].get("nodes") or ())
+    return Access.of(env.talosconfig).nodes
 
 
 def _ill(status: EtcdStatus, services: list[Service] | ApiError) -> str:

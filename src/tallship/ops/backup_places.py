@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from tallship.env import Env
+from tallship.errors import ApiError
 from tallship.manifests import retention
 from tallship.spec.backups import Keep
 
@@ -22,6 +25,8 @@ WHOLE = ""
 """What the name of a backup of everything ends in, before `ENCRYPTED`."""
 CONTENTS = {WHOLE: "everything", "-capi": "Cluster API's objects", "-etcd": "etcd"}
 """What a backup holds, by what its name ends in."""
+AHEAD_SECONDS = 300.0
+"""How far the clock may be ahead of this one that a backup was made by."""
 NAME = re.compile(r"(\d{8}T\d{6}Z)(-capi|-etcd|)(\.tar\.age)?")
 
 
@@ -40,6 +45,11 @@ class Stored:
     encrypted: bool
     revision: int | None
     """etcd's; None where only who holds a key can know, and where etcd is not in it."""
+
+    @property
+    def is_from_the_future(self) -> bool:
+        """True when it was made by a clock that was wrong, or this one is: nobody knows how old it is."""
+        return self.age_seconds < -AHEAD_SECONDS
 
     @property
     def place(self) -> str:
@@ -79,9 +89,28 @@ def stays_here(env: Env) -> bool:
 
 
 def list_all(env: Env) -> list[Stored]:
-    """Return every whole backup of both places, newest first; with an object storage one call. Raises ApiError."""
+    """Return every whole backup of both places, newest first; with an object storage one call. Raises ApiError.
+
+    Those that seem to come from the future are the last: a clock that was ahead for a while hides no newer ones.
+    """
     found = [*_in_folder(env), *_in_storage(env)]
-    return sorted(found, key=lambda each: (each.made, each.name, each.where), reverse=True)
+    return sorted(found, key=lambda each: (not each.is_from_the_future, each.made, each.name, each.where), reverse=True)
+
+
+def new_name(env: Env, kind: str) -> str:
+    """Return a name that no backup has: of this second, or of the next that is free, as when the clock went back."""
+    taken, moment = _names(env), env.clock.today()
+    while (name := f"{moment.strftime(TIME)}{kind}") in taken:
+        moment += timedelta(seconds=1)
+    return name
+
+
+def _names(env: Env) -> set[str]:
+    names = [each.name for each in root(env).iterdir()] if root(env).is_dir() else []
+    if env.storage is not None:
+        with suppress(ApiError):  # whoever may only write there cannot list: then it is the time that tells them apart
+            names += [each.name for each in env.storage.list()]
+    return {each.removesuffix(ENCRYPTED) for each in names}
 
 
 def newest(env: Env) -> Stored | None:
@@ -90,16 +119,17 @@ def newest(env: Env) -> Stored | None:
 
 
 def verdicts(backups: Iterable[Stored], keep: Keep) -> list[Verdict]:
-    """Return what becomes of each backup. Places and contents are counted apart, and the newest of each stays."""
+    """Return what becomes of each backup. Places and contents are counted apart, and the newest of each stays.
+
+    Those that seem to come from the future stay, and take nobody's place.
+    """
     found = list(backups)
-    groups = {(each.where, each.contents) for each in found}
-    why = {
-        group: retention.reasons(
-            [each.made for each in found if (each.where, each.contents) == group], keep.last, keep.daily, keep.weekly
-        )
-        for group in groups
-    }
-    return [_verdict(each, why[each.where, each.contents][each.made]) for each in found]
+    times: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+    for each in found:
+        if not each.is_from_the_future:
+            times[each.where, each.contents].append(each.made)
+    why = {group: retention.reasons(made, keep.last, keep.daily, keep.weekly) for group, made in times.items()}
+    return [_verdict(each, why.get((each.where, each.contents), {}).get(each.made, ())) for each in found]
 
 
 def delete(env: Env, backups: Sequence[Stored]) -> None:
@@ -124,6 +154,8 @@ def clear_unfinished(folder: Path) -> None:
 
 
 def _verdict(backup: Stored, reasons: Sequence[str]) -> Verdict:
+    if backup.is_from_the_future:
+        return Verdict(backup.place, False, "its time is still to come: which clock was wrong?", backup)
     why = f"kept as {', '.join(reasons)}" if reasons else "no rule keeps it"
     return Verdict(backup.place, not reasons, why, backup)
 

@@ -15,7 +15,7 @@ from tallship.env import Env
 from tallship.errors import SetupError
 from tallship.manifests.diagnosis import Finding
 from tallship.manifests.picture import Picture
-from tallship.manifests.redaction import redacted, redacted_text
+from tallship.manifests.redaction import Known, redacted, redacted_text
 from tallship.ops.files import PRIVATE
 
 RUN_LOGS = 5
@@ -24,14 +24,17 @@ RUN_LOGS = 5
 
 def write(env: Env, picture: Picture, findings: Iterable[Finding], path: Path) -> Path:
     """Write the archive, whole or not at all, readable by this person alone. Raises SetupError."""
-    secrets = list(_secrets(env, picture))
+    secrets = Known(_secrets(env, picture))
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        for name, text in _files(env, picture, findings, secrets):
-            content = text.encode()
+        for name, parts in _files(env, picture, findings, secrets):
+            content = io.BytesIO()
+            for part in parts:
+                content.write(part.encode(errors="backslashreplace"))
             entry = tarfile.TarInfo(f"tallship-{env.spec.name}/{name}")
-            entry.size, entry.mode = len(content), 0o600
-            archive.addfile(entry, io.BytesIO(content))
+            entry.size, entry.mode = content.tell(), 0o600
+            content.seek(0)
+            archive.addfile(entry, content)
     try:
         atomic.write(path, packed.getvalue(), PRIVATE)
     except OSError as error:
@@ -39,22 +42,25 @@ def write(env: Env, picture: Picture, findings: Iterable[Finding], path: Path) -
     return path
 
 
-def _files(env: Env, picture: Picture, findings: Iterable[Finding], secrets: list[str]) -> Iterator[tuple[str, str]]:
+def _files(
+    env: Env, picture: Picture, findings: Iterable[Finding], secrets: Known
+) -> Iterator[tuple[str, Iterable[str]]]:
+    """Yield the name of each file and its text, in parts: a cluster may have hundreds of nodes."""
     about = {"tallship": __version__, "today": picture.today.isoformat(), "unseen": picture.unseen}
-    yield "about.json", _json(redacted(about, secrets))
-    yield "findings.json", _json(redacted([each.as_data() for each in findings], secrets))
-    yield "cluster-file.json", _json(redacted(env.spec.model_dump(mode="json"), secrets))
+    yield "about.json", [_json(redacted(about, secrets))]
+    yield "findings.json", _list((each.as_data() for each in findings), secrets)
+    yield "cluster-file.json", [_json(redacted(env.spec.model_dump(mode="json"), secrets))]
     for place, objects in (("management", picture.management), ("workload", picture.workload)):
         for kind, found in objects.items():
-            yield f"{place}/{kind}.json", _json(redacted(found, secrets))
+            yield f"{place}/{kind}.json", _list(found, secrets)
     for collection, found in picture.hetzner.items():
-        yield f"hetzner/{collection}.json", _json(redacted(found, secrets))
-    yield "talos.json", _json(redacted(_talos(picture), secrets))
+        yield f"hetzner/{collection}.json", _list(found, secrets)
+    yield "talos.json", [_json(redacted(_talos(picture), secrets))]
     for name, lines in picture.logs.items():
-        yield f"logs/{name}.log", redacted_text("\n".join(lines), secrets)
+        yield f"logs/{name}.log", [redacted_text("\n".join(lines), secrets)]
     logs = sorted((env.folder / "logs").glob("*.jsonl"))[-RUN_LOGS:]
     for log in logs:
-        yield f"runs/{log.name}", redacted_text(log.read_text(encoding="utf-8", errors="replace"), secrets)
+        yield f"runs/{log.name}", [redacted_text(log.read_text(encoding="utf-8", errors="replace"), secrets)]
 
 
 def _talos(picture: Picture) -> dict[str, Any]:
@@ -77,8 +83,18 @@ def _secrets(env: Env, picture: Picture) -> Iterator[str]:
                     clear = base64.b64decode(value).decode()
                 except ValueError:
                     continue
-                yield clear
+                if "\n" not in clear.strip():
+                    yield clear.strip()
                 yield from (line.strip() for line in clear.splitlines() if len(line.strip()) >= 20)
+
+
+def _list(found: Iterable[Any], secrets: Known) -> Iterator[str]:
+    """Yield a list as JSON, entry by entry."""
+    before = "["
+    for each in found:
+        yield before + _json(redacted(each, secrets))
+        before = ",\n"
+    yield "[]" if before == "[" else "]"
 
 
 def _json(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tallship.adapters import reach
@@ -11,13 +12,18 @@ from tallship.errors import ApiError, Unreachable
 from tallship.manifests import access, changes, cluster, conditions, pivot, roll, rollout, worker_rollout
 from tallship.ops import bootstrap, nudges
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE, HCLOUD_MACHINE, HETZNER_CLUSTER, MACHINE, TALOS_CONFIG
-from tallship.ops.objects import equals_stored, find
+from tallship.ops.objects import find, missing
 from tallship.ops.server_choice import placed
 from tallship.spec.names import CLUSTER_LABEL, CONTROL_PLANE_LABEL
 
 Document = dict[str, Any]
 
 TALOS_PORT = 50000
+APPLY_CONTROL_PLANE = "apply TalosControlPlane"
+PAUSED = "the Cluster is paused: no controller works on it"
+UNPAUSE = "`tallship pivot` finishes a move; else whoever paused it sets its `spec.paused` to false"
+DIAGNOSE = "`tallship diagnose` looks for the cause; the same command goes on from here"
+"""What a person can do when machines or controllers are late."""
 
 
 class ClusterApplied(Step[Env]):
@@ -26,29 +32,32 @@ class ClusterApplied(Step[Env]):
     name = "apply"
     title = "Apply the cluster's documents"
     timeout = 300
+    interval = 3
 
     def probe(self, env: Env) -> Seen:
         """Compare each document with what is stored."""
         if not has_providers(env):
             return Seen(State.BLOCKED, "needs `capi-init` first")
         if is_paused(env):
-            hint = "`tallship pivot` finishes a move; else whoever paused it sets its `spec.paused` to false"
-            return Seen(State.BROKEN, "the Cluster is paused: no controller works on it", hint=hint)
+            return Seen(State.BROKEN, PAUSED, hint=UNPAUSE)
         wanted = infrastructure(env)
         if fixed := _refused(env, wanted):
             hint = "change it back, or make another cluster with it"
             return Seen(State.BROKEN, f"a cluster that stands cannot change this: {'; '.join(fixed)}", hint=hint)
-        different = [each["kind"] for each in wanted if not equals_stored(env.home, each)]
-        if different:
-            return Seen(State.MISSING, change=f"apply {', '.join(different)}")
+        if (seen := missing(env.home, wanted)) is not None:
+            return seen
         address = load_balancer_address(env)
         if not address:
             return Seen(State.WORKING, "waiting for the load balancer's address")
-        return self._see_control_plane(env, address)
+        seen = self.see_control_plane(env, address)
+        if seen.state is State.READY and not env.hetzner.list_load_balancers(env.spec.names.owned_by_caph):
+            told = f"Hetzner lists no load balancer of this cluster: has somebody deleted it? {address} was its address"
+            return Seen(State.WORKING, told, hint=DIAGNOSE)
+        return seen
 
     def act(self, env: Env, seen: Seen) -> None:
         """Apply what is known by now; what is stored and means the same keeps its bytes."""
-        if "TalosControlPlane" in seen.change:
+        if seen.change.startswith(APPLY_CONTROL_PLANE):
             env.home.apply(control_plane(env, load_balancer_address(env)))
             # Cluster API v1.10 looks again only after 30 s when a Cluster's control plane was not there.
             nudges.tell(env, Seen(State.MISSING, change="tell CAPI: control-plane"))
@@ -61,21 +70,28 @@ class ClusterApplied(Step[Env]):
         live = find_hetzner_cluster(env)
         return conditions.why_not_ready(live) if live else []
 
-    def _see_control_plane(self, env: Env, address: str) -> Seen:
+    def see_control_plane(self, env: Env, address: str) -> Seen:
+        """Compare the control plane's document, which must not replace or delete servers unasked."""
         wanted = control_plane(env, address)
+        seen = missing(env.home, [wanted])
         live = find(env.home, wanted)
-        if live is None:
-            return Seen(State.MISSING, change="apply TalosControlPlane")
-        replaced = conditions.replaces_machines(live, wanted)
-        if replaced and not env.replace:
+        if live is None or seen is None or env.replace:
+            return seen or Seen(State.READY)
+        hands = seen.change.removeprefix(APPLY_CONTROL_PLANE)
+        if replaced := conditions.replaces_machines(live, wanted):
             return Seen(
                 State.BROKEN,
-                f"applying it would replace every server: {'; '.join(replaced)}",
+                f"applying it would replace every server: {'; '.join(replaced)}{hands}",
                 hint="`tallship plan` shows the difference; `tallship up --replace` agrees to it",
             )
-        if equals_stored(env.home, wanted):
-            return Seen(State.READY)
-        return Seen(State.MISSING, change="apply TalosControlPlane")
+        have, want = int(live["spec"]["replicas"]), int(wanted["spec"]["replicas"])
+        if want < have:
+            return Seen(
+                State.BROKEN,
+                f"applying it would delete {have - want} of {have} control planes{hands}",
+                hint=f"`tallship scale {want}` deletes them one by one; or put {have} into the cluster file",
+            )
+        return seen
 
 
 class ControlPlaneInitialized(Step[Env]):
@@ -85,6 +101,7 @@ class ControlPlaneInitialized(Step[Env]):
     title = "Wait for the control plane"
     timeout = 1500
     interval = 4
+    advice = DIAGNOSE
 
     def probe(self, env: Env) -> Seen:
         """Read the control plane's status; a server that runs unseen is a reason to nudge CAPH."""
@@ -96,11 +113,12 @@ class ControlPlaneInitialized(Step[Env]):
         if conditions.initialized(live):
             return Seen(State.READY)
         found, servers = list_control_planes(env), env.home.list(*HCLOUD_MACHINE, "default")
-        return nudges.see(
+        seen = nudges.see(
             conditions.machines(found, servers),
             nudges.News("CAPH", find_hetzner_cluster(env), running_unseen(env, servers)),
             nudges.News("CACPPT", live, self._answering_unseen(env, live, found)),
         )
+        return with_pause(env, seen)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Tell the controller of the event."""
@@ -157,6 +175,13 @@ def has_providers(env: Env) -> bool:
             return False
         raise
     return True
+
+
+def with_pause(env: Env, seen: Seen) -> Seen:
+    """Return what is seen of work of the controllers; first that somebody has paused the Cluster, where that is so."""
+    if not is_paused(env):
+        return seen
+    return replace(seen, detail=f"{PAUSED}; {seen.detail}", hint=UNPAUSE)
 
 
 def is_paused(env: Env) -> bool:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tallship import versions
 from tallship.adapters.kube import UNKNOWN_KIND, Kube
+from tallship.engine import rest
 from tallship.env import Env
 from tallship.errors import ApiError, SetupError, TallshipError
 from tallship.localplane.files import last_lines
 from tallship.ops import bootstrap
 
 FOLLOW_SECONDS = 2.0
-"""Between two looks of somebody who follows a log."""
+"""Between two looks of somebody who follows a log; more while nothing comes."""
 MOST_LINES = 2000
 """So many lines are read at one look of somebody who follows."""
 NOT_THERE = ("400", UNKNOWN_KIND)
@@ -50,20 +51,27 @@ def tail(env: Env, name: str, lines: int) -> list[str]:
     return _told(_read(env, name, lines))
 
 
-def follow(env: Env, name: str, lines: int) -> Iterator[list[str]]:
-    """Yield the last lines, and then, until somebody wants to stop, those that have come since."""
+def follow(env: Env, name: str, lines: int, tell: Callable[[str], None]) -> Iterator[list[str]]:
+    """Yield the last lines, and then, until somebody wants to stop, those that have come since.
+
+    `tell` hears, once, why none can be read for a while.
+    """
     seen = _read(env, name, MOST_LINES)
     yield _told({pod: found[-lines:] for pod, found in seen.items()})
-    while not env.stop.is_set():
-        env.clock.sleep(FOLLOW_SECONDS)
+    since, silence = env.clock.now(), ""
+    while env.pause(rest(FOLLOW_SECONDS, env.clock.now() - since)):
         try:
             now = _read(env, name, MOST_LINES)
         except TallshipError as error:
             if isinstance(error, ApiError) and not error.may_pass:
                 raise
-            continue  # it has begun before: its pod is being replaced, or its API is away
-        yield _told({pod: new_lines(seen.get(pod, []), found) for pod, found in now.items()}, len(now) > 1)
-        seen = now
+            if silence != error.message:  # it has begun before: its pod is being replaced, or its API is away
+                silence = error.message
+                tell(silence)
+            continue
+        fresh = _told({pod: new_lines(seen.get(pod, []), found) for pod, found in now.items()}, len(now) > 1)
+        seen, silence, since = now, "", env.clock.now() if fresh else since
+        yield fresh
 
 
 def new_lines(before: list[str], now: list[str]) -> list[str]:

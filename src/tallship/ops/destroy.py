@@ -19,6 +19,8 @@ SWEPT = ("servers", "load_balancers", "volumes", "placement_groups", "networks",
 """What is deleted by label, in this order: a network waits for those in it, a firewall for the servers behind it, and
 a volume for the server that it is attached to."""
 
+BUSY = 8.0
+"""Seconds until something that is in use may be tried again."""
 CCM_LABEL = "hcloud-ccm/service-uid"
 """Hetzner CCM: on each load balancer that it made for a Service."""
 
@@ -100,31 +102,40 @@ class ClusterDeleted(Step[Env]):
             env.management.delete(*CLUSTER, env.spec.name, "default")
 
 
+@dataclass(frozen=True)
 class LeftoversDeleted(Step[Env]):
     """Nothing at Hetzner carries the cluster's labels; snapshots stay."""
 
-    name = "destroy-sweep"
-    title = "Delete what is left at Hetzner"
-    timeout = 600
-    interval = 3
+    name: ClassVar[str] = "destroy-sweep"
+    title: ClassVar[str] = "Delete what is left at Hetzner"
+    timeout: ClassVar[float] = 600
+    interval: ClassVar[float] = 4
+
+    left: list[Resource] = field(default_factory=list, compare=False)
+    """What this run's last look has found: the kind that is deleted now, which alone is looked at until it is gone."""
 
     def probe(self, env: Env) -> Seen:
-        """Look for the next kind of thing that is left."""
-        left = leftovers(env)
-        if not left:
+        """Look for the next kind of thing that is left; at the end for all."""
+        now = of_kind(env, self.left[0].path) if self.left else []
+        self.left[:] = now or _first_kind(leftovers(env))
+        if not self.left:
             return Seen(State.READY, "nothing is left at Hetzner")
-        names = ", ".join(f"{each.noun} {each.name}" for each in _first_kind(left))
+        names = ", ".join(f"{each.noun} {each.name}" for each in self.left)
         return Seen(State.MISSING, f"left: {names}", change=f"delete {names}")
 
     def act(self, env: Env, seen: Seen) -> None:
-        """Delete all of that kind."""
-        for each in _first_kind(leftovers(env)):
+        """Delete all of that kind. Raises ApiError that passes for what is in use: what uses it may be going."""
+        busy: list[ApiError] = []
+        for each in self.left:
             try:
                 env.hetzner.delete_resource(each)
             except ApiError as error:
                 if error.code not in ("locked", "resource_in_use"):
                     raise
-                raise Unreachable(error.message, code=error.code, hint=error.hint) from error  # it passes
+                busy.append(error)
+        if busy:
+            first = busy[0]
+            raise ApiError(first.message, code=first.code, hint=first.hint, may_pass=True, again_after=BUSY) from first
 
 
 class ImagesDeleted(Step[Env]):
@@ -165,14 +176,21 @@ class CredentialsRemoved(Step[Env]):
 
 def leftovers(env: Env) -> list[Resource]:
     """Return everything at Hetzner that belongs to the cluster, by its labels, in the order of its deletion."""
+    with env.hetzner.memory.kept_alone():
+        return [each for path in SWEPT for each in of_kind(env, path)]
+
+
+def of_kind(env: Env, path: str) -> list[Resource]:
+    """Return what belongs to the cluster in one collection; of load balancers those too that its services have."""
     hetzner, spec = env.hetzner, env.spec
-    ours = {path: hetzner.list_resources(path, spec.names.owned_by_caph) for path in SWEPT if path != "firewalls"}
-    ours["firewalls"] = hetzner.list_resources("firewalls", f"{firewall.CLUSTER_LABEL}={spec.name}")
-    networks = {each.id for each in ours["networks"]}
-    if networks:
-        made_by_ccm = hetzner.list_resources("load_balancers", CCM_LABEL)
-        ours["load_balancers"] += [each for each in made_by_ccm if each.networks & networks]
-    return [each for path in SWEPT for each in ours[path]]
+    if path == "firewalls":
+        return hetzner.list_resources(path, f"{firewall.CLUSTER_LABEL}={spec.name}")
+    ours = hetzner.list_resources(path, spec.names.owned_by_caph)
+    if path == "load_balancers":
+        networks = {each.id for each in hetzner.list_resources("networks", spec.names.owned_by_caph)}
+        made_by_ccm = hetzner.list_resources(path, CCM_LABEL) if networks else []
+        ours += [each for each in made_by_ccm if each.networks & networks]
+    return ours
 
 
 def own_images(env: Env) -> list[Resource]:

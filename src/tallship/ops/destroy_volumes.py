@@ -28,6 +28,7 @@ class VolumesReleased(Step[Env]):
     name: ClassVar[str] = "destroy-volumes"
     title: ClassVar[str] = "Delete the claims of volumes"
     timeout: ClassVar[float] = 600
+    interval: ClassVar[float] = 5
 
     even_unknown: bool = False
     """The person says that volumes on its servers go too when the cluster cannot say whether they should."""

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,11 @@ def make(env: Env) -> Path:
 
     Every file in it is private; it holds the token and every key of the cluster in clear.
     """
-    name = env.clock.today().strftime(_TIME)
     clear_unfinished(root(env))
+    moment = env.clock.today()
+    while (root(env) / moment.strftime(_TIME)).exists():  # the clock went back
+        moment += timedelta(seconds=1)
+    name = moment.strftime(_TIME)
     unfinished = make_private_folder(root(env) / f".{name}")
     write(env, unfinished, env.management_kubeconfig, env.spec.management.context)
     whole = root(env) / name
@@ -78,13 +81,24 @@ def newest(env: Env, cluster_uid: str = "") -> Export | None:
     """Return the newest whole export, of the Cluster with this uid where one is given; None where there is none."""
     if not root(env).is_dir():
         return None
-    for folder in sorted((each for each in root(env).iterdir() if not each.name.startswith(".")), reverse=True):
+    # A clock that was ahead for a while hides no newer ones.
+    ahead = (env.clock.today() + timedelta(seconds=FRESH_SECONDS)).strftime(_TIME)
+    folders = [each for each in root(env).iterdir() if not each.name.startswith(".")]
+    for folder in sorted(folders, key=lambda each: (each.name <= ahead, each.name), reverse=True):
         objects = tuple(_documents(folder))
         uids = [each["metadata"]["uid"] for each in objects if each["kind"] == "Cluster"]
-        if uids and cluster_uid in ("", *uids):
-            made = datetime.strptime(f"{folder.name}+0000", f"{_TIME}%z")
+        made = _made(folder)
+        if made is not None and uids and cluster_uid in ("", *uids):
             return Export(folder, made, objects)
     return None
+
+
+def _made(folder: Path) -> datetime | None:
+    """Return when an export was made, as its name tells; None for a folder that is none."""
+    try:
+        return datetime.strptime(f"{folder.name}+0000", f"{_TIME}%z")
+    except ValueError:
+        return None
 
 
 def missing(env: Env, there: Iterable[Document], kinds: Iterable[str]) -> list[str]:

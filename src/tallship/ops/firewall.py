@@ -37,8 +37,9 @@ class FirewallMatches(Step[Env]):
         if refused := refusal(env, found, wanted):
             return refused
         lines = firewall.differences(found.rules, wanted) if found else []
+        differing = f", which {', '.join(lines)}" if lines else ""
         told = f"; Talos API open to {', '.join(outside)}, where Cluster API dials from" if outside else ""
-        return Seen(State.MISSING, f"its rules differ: {'; '.join(lines)}" if lines else "", change=change + told)
+        return Seen(State.MISSING, change=change + differing + told)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Create it or set what differs."""
@@ -52,6 +53,7 @@ class FirewallApplied(Step[Env]):
     name = "firewall-apply"
     title = "Wait for the firewall on every server"
     timeout = 300
+    interval = 5
 
     def probe(self, env: Env) -> Seen:
         """Ask Hetzner which servers have it, then knock."""
@@ -61,10 +63,9 @@ class FirewallApplied(Step[Env]):
         servers = env.hetzner.list_servers(env.spec.names.owned_by_caph)
         if not servers:
             return Seen(State.BLOCKED, "needs `apply` first")
-        open_servers = unprotected(found, servers)
-        if open_servers and firewall.selector(env.spec) not in found.selectors:
-            return Seen(State.MISSING, change=f"apply firewall {found.name} to {firewall.selector(env.spec)}")
-        if open_servers:
+        if (seen := FirewallMatches().probe(env)).state is not State.READY:
+            return seen  # somebody has changed it since, or a time is over for which it let somebody in
+        if open_servers := unprotected(found, servers):
             return Seen(State.WORKING, "; ".join(open_servers))
         if broken := firewall_reach.open_against_rules(env, found, servers):
             hint = "does another firewall on the server let it in? `tallship firewall show`"
@@ -72,7 +73,7 @@ class FirewallApplied(Step[Env]):
         return Seen(State.READY, f"on {len(servers)} servers")
 
     def act(self, env: Env, seen: Seen) -> None:
-        """Bind the firewall to the label that every server of the cluster has."""
+        """Put the firewall as it should be, on the label that every server of the cluster has."""
         FirewallMatches().act(env, seen)
 
 

@@ -9,12 +9,11 @@ from datetime import timedelta
 from tallship.env import Env
 from tallship.errors import SetupError, StepFailed
 from tallship.manifests import firewall
-from tallship.manifests.firewall import Allowed
+from tallship.manifests.firewall import LONGEST, Allowed
 from tallship.ops.firewall import egress, put, refusal
 from tallship.spec.values import is_vast
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
-LONGEST = timedelta(days=30)
 
 
 def network(text: str, vast_is_meant: bool) -> str:

@@ -7,7 +7,7 @@ from tallship.env import Env
 from tallship.manifests import health
 from tallship.ops.cluster import has_providers
 from tallship.ops.kinds import MACHINE_HEALTH_CHECK
-from tallship.ops.objects import equals_stored
+from tallship.ops.objects import missing
 
 
 class HealthChecksApplied(Step[Env]):
@@ -25,10 +25,7 @@ class HealthChecksApplied(Step[Env]):
             return Seen(State.MISSING, change=f"delete MachineHealthCheck {', '.join(useless)}")
         if not documents:
             return Seen(State.READY, "switched off in the cluster file")
-        different = [each["kind"] for each in documents if not equals_stored(env.home, each)]
-        if different:
-            return Seen(State.MISSING, change=f"apply {', '.join(different)}")
-        return Seen(State.READY)
+        return missing(env.home, documents) or Seen(State.READY)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Apply the documents, or delete what the file has switched off."""

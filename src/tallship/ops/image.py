@@ -24,7 +24,7 @@ class ImageExists(Step[Env]):
     name = "image"
     title = "Build the Talos image"
     timeout = 1800
-    interval = 5
+    interval = 10
     architecture: ClassVar[Architecture | None] = None
     """None: that of the control plane."""
 

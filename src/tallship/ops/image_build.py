@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tallship.adapters.hetzner_resources import Image
 from tallship.adapters.ssh import Rescue, new_key_pair
 from tallship.env import Env
-from tallship.errors import StepFailed
+from tallship.errors import StepFailed, TimedOut
 from tallship.manifests import image, image_script
 from tallship.ops.image_builder import (
     OWNER,
@@ -26,6 +26,8 @@ SNAPSHOT_TIMEOUT = 900.0
 """Seconds for Hetzner to make the snapshot."""
 SILENCE = 300.0
 """Seconds without a word from the builder while it writes its disk."""
+WRITE_TIMEOUT = 1800.0
+"""Seconds for the image to be on the builder's disk, however often its download is begun."""
 DOWNLOADS = 3
 """How often the image is downloaded, when the download breaks off."""
 SHARE = 10
@@ -112,8 +114,9 @@ def _write(env: Env, rescue: Rescue, download: Download, tell: Callable[[str], N
     script = image_script.script(download.url, bool(download.sha256))
     proof = "its SHA-256" if download.sha256 else "TLS and xz, for no checksum is published"
     tell(f"write the image to the builder's disk, proven by {proof}")
+    late = env.clock.now() + WRITE_TIMEOUT
     for _ in range(DOWNLOADS):
-        heard = _Listener(download.size, tell)
+        heard = _Listener(download.size, tell, lambda: env.clock.now() > late)
         status = rescue.run(script, heard, env.stop, SILENCE)
         ending = image_script.ending(status, heard.lines, download.size, download.sha256)
         if not ending.problem:
@@ -132,9 +135,10 @@ _HINTS = {
 
 
 class _Listener:
-    """Keeps what the builder says, and tells how far it has come whenever that is much further."""
+    """Keeps what the builder says, and tells how far it has come whenever that is much further. Raises TimedOut."""
 
-    def __init__(self, size: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, size: int, tell: Callable[[str], None], is_late: Callable[[], bool]) -> None:
+        self._is_late = is_late
         self.lines: list[str] = []
         self._size = size
         self._tell = tell
@@ -142,6 +146,10 @@ class _Listener:
 
     def __call__(self, line: str) -> None:
         self.lines.append(line)
+        if self._is_late():
+            hint = "run the same command again: another builder may have a better network"
+            said = f"the image is not on the builder's disk after {WRITE_TIMEOUT:.0f} s"
+            raise TimedOut(said, detail="\n".join(self.lines[-2:]), hint=hint)
         progress = image_script.progress(line)
         if progress is None:
             return

@@ -13,6 +13,7 @@ from typing import TypeVar
 from tallship.adapters.hetzner_errors import CHOOSE_ANOTHER, HINTS
 from tallship.adapters.hetzner_resources import Image, Server, SshKey
 from tallship.adapters.ssh import BEGIN_ANEW, KeyPair, Rescue
+from tallship.engine import rest
 from tallship.env import Env
 from tallship.errors import ApiError, Interrupted, StepFailed, TallshipError, TimedOut
 from tallship.manifests import image
@@ -23,8 +24,8 @@ Found = TypeVar("Found")
 BUILDER_ROLE = "image-builder"
 OWNER = "tallship-owner"
 """The label that tells whose run made a builder."""
-POLL = 2.0
-"""Seconds between two looks."""
+POLL = 3.0
+"""Seconds between two looks, at least."""
 ACTION_TIMEOUT = 300.0
 """Seconds for Hetzner to do one thing to the builder."""
 RESCUE_TIMEOUT = 180.0
@@ -44,35 +45,48 @@ def owner(env: Env) -> str:
     return hashlib.sha256(f"{platform.node()}:{env.folder}".encode()).hexdigest()[:16]
 
 
-def pause(env: Env) -> None:
-    """Wait a little. Raises Interrupted when somebody wants the run to stop."""
-    if env.stop.is_set():
+def pause(env: Env, waited: float = 0.0, polite: float = 0.0) -> None:
+    """Wait a little, longer the longer it lasts. Raises Interrupted when somebody wants the run to stop.
+
+    `polite`: the seconds that whoever was asked wants, at least.
+    """
+    if not env.pause(max(rest(POLL, waited), polite, env.brake()[0])):
         raise Interrupted("stopped while the image was built", hint=BEGIN_ANEW)
-    env.clock.sleep(POLL)
 
 
-def wait_until(env: Env, there: Callable[[], bool], what: str, seconds: float) -> None:
-    """Wait until something is so; what cannot be asked now is asked again. Raises TimedOut or Interrupted."""
+def wait_until(env: Env, lacks: Callable[[], str], what: str, seconds: float) -> None:
+    """Wait until nothing lacks; what cannot be asked now is asked again. Raises TimedOut or Interrupted."""
     began = env.clock.now()
-    while not _passing(there):
-        if env.clock.now() - began > seconds:
-            raise TimedOut(f"{what} after {seconds:.0f} s", hint="run the same command again")
-        pause(env)
+    while True:
+        polite = 0.0
+        try:
+            if not (seen := lacks()):
+                return
+        except ApiError as error:
+            if not error.may_pass:
+                raise
+            seen, polite = error.message, error.again_after
+        waited = env.clock.now() - began
+        if waited > seconds:
+            raise TimedOut(f"{what} after {seconds:.0f} s", detail=seen, hint="run the same command again")
+        pause(env, waited, polite)
 
 
 def settle(env: Env, server: int, what: str, seconds: float = ACTION_TIMEOUT) -> None:
     """Wait until nothing is being done to the builder. Raises ApiError with Hetzner's reason when it failed."""
 
-    def is_still() -> bool:
+    def lacks() -> str:
         actions = env.hetzner.list_actions(server)
         for each in actions:
             if each.status == "error":
                 hint = HINTS.get(each.code, "run the same command again")
                 reason = f"{each.message} ({each.code})"
                 raise ApiError(f"Hetzner could not {what}: {reason}", code=each.code, detail=each.command, hint=hint)
-        return all(each.status != "running" for each in actions)
+        running = [each.command for each in actions if each.status == "running"]
+        return f"still running: {', '.join(running)}" if running else ""
 
-    wait_until(env, is_still, f"Hetzner did not {what}", seconds)
+    pause(env)  # nothing is done at once
+    wait_until(env, lacks, f"Hetzner did not {what}", seconds)
 
 
 def when_unlocked(env: Env, ask: Callable[[], Found]) -> Found:
@@ -84,7 +98,7 @@ def when_unlocked(env: Env, ask: Callable[[], Found]) -> Found:
         except ApiError as error:
             if error.code not in NOTHING_DONE or env.clock.now() - began > LOCKED_TIMEOUT:
                 raise
-            env.clock.sleep(POLL)
+            env.clock.sleep(max(POLL, error.again_after))
 
 
 @contextmanager
@@ -246,7 +260,7 @@ def _into_rescue(env: Env, server: Server, key: int, pair: KeyPair, tell: Callab
         settle(env, server.id, "switch the builder on")
         rescue = Rescue(server.ipv4, env.site.ssh_port, pair)
         try:
-            wait_until(env, rescue.is_up, "the builder's rescue system does not answer", RESCUE_TIMEOUT)
+            wait_until(env, partial(_why_dark, rescue), "the builder's rescue system does not answer", RESCUE_TIMEOUT)
         except TimedOut:
             switch_off(env, server.id)
             continue
@@ -258,19 +272,14 @@ def _into_rescue(env: Env, server: Server, key: int, pair: KeyPair, tell: Callab
     )
 
 
+def _why_dark(rescue: Rescue) -> str:
+    return "" if rescue.is_up() else "no SSH lets us in"
+
+
 def switch_off(env: Env, server: int) -> None:
     """Cut the builder's power, and wait until it is off."""
     when_unlocked(env, lambda: env.hetzner.power_off(server))
     settle(env, server, "switch the builder off")
-
-
-def _passing(there: Callable[[], bool]) -> bool:
-    try:
-        return there()
-    except ApiError as error:
-        if not error.may_pass:
-            raise
-        return False
 
 
 def _patiently(env: Env, ask: Callable[[], Found]) -> Found:
@@ -280,9 +289,10 @@ def _patiently(env: Env, ask: Callable[[], Found]) -> Found:
         try:
             return ask()
         except ApiError as error:
-            if not error.may_pass or env.clock.now() - began > LOCKED_TIMEOUT:
+            waited = env.clock.now() - began
+            if not error.may_pass or waited > LOCKED_TIMEOUT:
                 raise
-            env.clock.sleep(POLL)
+            env.clock.sleep(max(rest(POLL, waited), error.again_after))
 
 
 def _noting(errors: list[ApiError], deed: Callable[[], object]) -> None:

@@ -78,7 +78,8 @@ def _ask(uses: Uses, path: Path, context: str | None) -> None:
         return
     uses.answered.add(path)
     for template in templates:
-        uses.by_name[template["spec"]["template"]["spec"]["imageName"]].add(_cluster(template["metadata"]))
+        name = template["spec"]["template"]["spec"].get("imageName", "")
+        uses.by_name[name].add(_cluster(template["metadata"]))
 
 
 def _cluster(metadata: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ class CiliumPulled(Step[Env]):
 
     name = "pull-cilium"
     title = "Pull Cilium's image ahead"
-    timeout = 1500
+    timeout = 1800  # later than `wait-cp`, whose verdict is the one that counts
     interval = 4
 
     def probe(self, env: Env) -> Seen:

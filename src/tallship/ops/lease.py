@@ -13,7 +13,7 @@ import os
 import platform
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -31,6 +31,8 @@ RENEWAL = 10
 """Seconds between two renewals."""
 LOOK = 5
 """Seconds between two looks at a Lease of somebody else."""
+LATE = 4 * VALID
+"""Seconds after which nobody tries any more to take one that others are always faster to take."""
 DOING = "tallship.dev/doing"
 """Annotation: the command that holds it."""
 
@@ -52,11 +54,11 @@ class ClusterLease(Guard):
         self._alone = threading.RLock()
         self._ended = threading.Event()
 
-    def take(self) -> None:
+    def take(self, tell: Callable[[str], None] = lambda _text: None) -> None:
         """Return when this run holds the Lease, or there is no management cluster yet that could keep one.
 
-        A run that crashed elsewhere is waited for until its Lease has run out. Raises SetupError that tells who holds
-        it, Interrupted, or ApiError.
+        A run that crashed elsewhere is waited for until its Lease has run out; `tell` hears of it. Raises SetupError
+        that tells who holds it, Interrupted, or ApiError.
         """
         with self._alone:
             if self.lost_to:
@@ -64,7 +66,7 @@ class ClusterLease(Guard):
             kube = self._home()
             if kube is None or kube is self._kube:
                 return
-            self._take_in(kube)
+            self._take_in(kube, tell)
             self._give_back()
             self._kube = kube
 
@@ -112,9 +114,10 @@ class ClusterLease(Guard):
                 if not self._ended.is_set():
                     self.renew()
 
-    def _take_in(self, kube: Kube) -> None:
+    def _take_in(self, kube: Kube, tell: Callable[[str], None]) -> None:
         """Take it; whoever lives renews it within the time for which it is valid."""
         clock, version, since = self._env.clock, "", 0.0
+        late = clock.now() + LATE
         while True:
             found = self._find(kube)
             now = clock.now()
@@ -126,9 +129,11 @@ class ClusterLease(Guard):
                     return
             elif not version:
                 version, since = found["metadata"]["resourceVersion"], now
-            if self._env.stop.is_set():
+                tell(f"{_told(found)} holds the cluster: if it has crashed, this run goes on in {VALID} s")
+            if now >= late:
+                raise _held(found)
+            if not self._env.pause(LOOK):
                 raise Interrupted("stopped while another run holds the cluster", hint="run the same command again")
-            clock.sleep(LOOK)
 
     def _write(self, kube: Kube, found: Document | None) -> None:
         if found is None:
@@ -189,7 +194,9 @@ def _told(lease: Document) -> str:
     return f"{who}, process {rest.partition('_')[0]} (`{doing}`)" if rest else f"{who} (`{doing}`)"
 
 
-def _held(lease: Document) -> SetupError:
+def _held(lease: Document | None) -> SetupError:
+    if lease is None:
+        return SetupError("others are always faster to take this cluster", hint="run the same command again later")
     return SetupError(
         f"{_told(lease)} is working on this cluster",
         detail=f"its Lease {lease['metadata']['name']} was renewed at {lease['spec'].get('renewTime')}",

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SIDE_BY_SIDE = 4
 LOCK_SECONDS = 3600.0
 """So long another run may take to fetch one program."""
+LOOK_SECONDS = 0.5
+"""Between two looks whether it has."""
 _MB = 1024**2
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -123,7 +125,7 @@ class _Fetch:
 
         place = _place(self._cache, program, self._architecture)
         make_private_folder(place.parent)
-        with self._alone(place):
+        with self._alone(place, program.name):
             if _is_there(place, program):  # another run was faster
                 return
             sweep(place)
@@ -142,13 +144,17 @@ class _Fetch:
             self._downloads.fetch(release.url, release.checksums, place, tell, release.member, mode)
 
     @contextmanager
-    def _alone(self, place: Path) -> Iterator[None]:
+    def _alone(self, place: Path, name: str) -> Iterator[None]:
         """Hold the program's lock, which the end of a run sets free however it ends."""
         from filelock import FileLock, Timeout
 
         lock = FileLock(place.parent / "lock", timeout=LOCK_SECONDS, mode=0o600)
         try:
-            lock.acquire(cancel_check=self._is_stopped)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                self._told.waiting(name)
+                lock.acquire(poll_interval=LOOK_SECONDS, cancel_check=self._is_stopped)
         except Timeout as error:
             if self._is_stopped():
                 raise Interrupted("stopped while programs were fetched", hint="run the same command again") from error
@@ -181,6 +187,12 @@ class _Told:
             if self._under_way.get(name) != said:
                 self._under_way[name] = said
                 self._tell(", ".join(self._under_way.values()))
+
+    def waiting(self, name: str) -> None:
+        """Note that another run fetches a program."""
+        with self._lock:
+            self._under_way[name] = f"{name}: waiting for another run that fetches it"
+            self._tell(", ".join(self._under_way.values()))
 
     def done(self, name: str) -> None:
         """Note that a program is here."""

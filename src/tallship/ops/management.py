@@ -56,6 +56,7 @@ class ProvidersInstalled(Step[Env]):
     name = "capi-init"
     title = "Install Cluster API and its providers"
     timeout = 900
+    interval = 3
 
     def probe(self, env: Env) -> Seen:
         """Compare clusterctl's inventory and the Deployments with the pinned versions."""

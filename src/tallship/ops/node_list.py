@@ -15,6 +15,9 @@ from tallship.manifests import conditions
 
 Document = dict[str, Any]
 
+PATIENCE = 30.0
+"""Seconds for which one control plane after the other is asked for etcd's members, where none answers."""
+
 
 @dataclass(frozen=True)
 class Node:
@@ -92,7 +95,10 @@ def look_at_etcd(env: Env, nodes: Sequence[Document], by: Talos | None = None) -
     talos = by or env.talos
 
     def members() -> None:
+        until = env.clock.now() + PATIENCE
         for address in planes:  # the first that answers tells for all
+            if env.clock.now() > until:
+                return
             try:
                 view.members = talos.members(address)
                 view.alarms = talos.alarms(address)

@@ -11,7 +11,7 @@ from tallship.env import Env
 from tallship.errors import ApiError, Unreachable
 from tallship.manifests import conditions
 from tallship.ops import nudges
-from tallship.ops.cluster import find_hetzner_cluster
+from tallship.ops.cluster import DIAGNOSE, find_hetzner_cluster
 
 Document = dict[str, Any]
 
@@ -23,6 +23,7 @@ class NodesReady(Step[Env]):
     title = "Wait for the nodes"
     timeout = 900
     interval = 4
+    advice = DIAGNOSE
 
     def probe(self, env: Env) -> Seen:
         """Ask Kubernetes for the nodes and the nodes for etcd."""

@@ -25,7 +25,7 @@ class PivotAllowed(Step[Env]):
     name = "pivot-checks"
     title = "Check that the move may begin"
     timeout = 900
-    interval = 5
+    interval = 6
 
     def probe(self, env: Env) -> Seen:
         """Look at both sides, then at every object."""
@@ -90,7 +90,7 @@ class ManagementExported(Step[Env]):
         if here.cluster is None:
             return Seen(State.BLOCKED, "needs `pivot-checks` first")
         found = exports.newest(env, here.cluster["metadata"]["uid"])
-        if found is not None and found.age(env.clock.today()) < exports.FRESH_SECONDS:
+        if found is not None and abs(found.age(env.clock.today())) < exports.FRESH_SECONDS:
             return Seen(State.READY, f"saved as {found.folder.name}")
         return Seen(State.MISSING, change=f"export Cluster API's objects to {exports.root(env)}")
 

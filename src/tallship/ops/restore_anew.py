@@ -16,7 +16,13 @@ from tallship.env import Env
 from tallship.errors import SetupError, Unreachable
 from tallship.manifests import access, bundle, conditions, restore
 from tallship.ops.access import KubeconfigWritten, TalosconfigWritten, stored
-from tallship.ops.cluster import ClusterApplied, find_control_plane, has_providers, list_control_planes
+from tallship.ops.cluster import (
+    APPLY_CONTROL_PLANE,
+    ClusterApplied,
+    find_control_plane,
+    has_providers,
+    list_control_planes,
+)
 from tallship.ops.kinds import CLUSTER, CONTROL_PLANE
 from tallship.ops.restore_etcd import EtcdRecovered, EtcdWhole, EtcdWiped, NodesBack, Source, first
 from tallship.ops.restore_management import LostManagementRemoved
@@ -101,7 +107,7 @@ class ClusterAppliedAnew(ClusterApplied):
 
     def act(self, env: Env, seen: Seen) -> None:
         """Apply what is known by now; note the restore before there can be a machine."""
-        if "TalosControlPlane" in seen.change:
+        if seen.change.startswith(APPLY_CONTROL_PLANE):
             env.home.patch(*CLUSTER, env.spec.name, "default", restore.noting(self.source.hash))
         super().act(env, seen)
 
@@ -113,7 +119,8 @@ class ControlPlaneHeld(Step[Env]):
     name: ClassVar[str] = "anew-hold"
     title: ClassVar[str] = "Hold the control plane provider back"
     timeout: ClassVar[float] = 300
-    interval: ClassVar[float] = 0.5
+    interval: ClassVar[float] = 1
+    slowest: ClassVar[float] = 2
 
     source: Source
 
@@ -122,11 +129,13 @@ class ControlPlaneHeld(Step[Env]):
         live = find_control_plane(env) if has_providers(env) else None
         if live is None:
             return Seen(State.BLOCKED, "needs `anew-apply` first")
-        if restore.PAUSED in (live["metadata"].get("annotations") or {}) or first(list_planes(env), self.source.hash):
+        if restore.PAUSED in (live["metadata"].get("annotations") or {}):
             return Seen(State.READY)
         found, wanted = len(list_control_planes(env)), env.spec.control_plane.replicas
         if found < wanted:
             return Seen(State.WORKING, f"{found} of {wanted} Machines")
+        if first(list_planes(env), self.source.hash):  # asked last: Hetzner's calls are counted
+            return Seen(State.READY)
         return Seen(State.MISSING, change="pause the control plane provider")
 
     def act(self, env: Env, seen: Seen) -> None:
@@ -160,7 +169,7 @@ class ServersNoted(Step[Env]):
     name: ClassVar[str] = "anew-talos"
     title: ClassVar[str] = "Wait for Talos"
     timeout: ClassVar[float] = 900
-    interval: ClassVar[float] = 4
+    interval: ClassVar[float] = 5
 
     source: Source
 

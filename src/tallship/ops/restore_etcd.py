@@ -65,7 +65,7 @@ class EtcdWiped(Step[Env]):
     name: ClassVar[str] = "restore-reset"
     title: ClassVar[str] = "Wipe etcd's data"
     timeout: ClassVar[float] = 1200
-    interval: ClassVar[float] = 5
+    interval: ClassVar[float] = 8
 
     source: Source
     asked: set[str] = field(default_factory=set, compare=False)
@@ -187,7 +187,7 @@ class EtcdWhole(Step[Env]):
     name: ClassVar[str] = "restore-join"
     title: ClassVar[str] = "Wait for etcd's members"
     timeout: ClassVar[float] = 1800
-    interval: ClassVar[float] = 5
+    interval: ClassVar[float] = 8
 
     source: Source
     rebooted: set[str] = field(default_factory=set, compare=False)

@@ -87,7 +87,7 @@ def talos_of(env: Env, planes: Iterable[Plane]) -> Talos:
 
 def open_ways(env: Env, addresses: Sequence[str]) -> list[str]:
     """Return the addresses that take connections, then what the talosconfig names; all where nothing does."""
-    named = Access.parse(env.talosconfig.read_text(encoding="utf-8")).endpoints
+    named = Access.of(env.talosconfig).endpoints
     ways = list(dict.fromkeys((*addresses, *named)))
     open_now = reach.listening([host_and_port(each)[0] for each in ways], PORT)
     return [each for each in ways if host_and_port(each)[0] in open_now] or ways
@@ -144,6 +144,6 @@ def note(how_far: str, snapshot: str) -> str:
 
 
 def _plane(document: dict[str, Any]) -> Plane:
-    public = document["public_net"]["ipv4"] or {}
+    public = document["public_net"].get("ipv4") or {}
     private = next((each["ip"] for each in document["private_net"]), "")
     return Plane(Resource.read("servers", document), str(public.get("ip", "")), str(private))

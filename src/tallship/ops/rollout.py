@@ -13,11 +13,15 @@ from tallship.manifests.roll import Roll, look
 from tallship.ops import nudges, server_choice
 from tallship.ops.access import TalosconfigWritten
 from tallship.ops.cluster import (
+    APPLY_CONTROL_PLANE,
+    DIAGNOSE,
+    ClusterApplied,
     find_control_plane,
     find_hetzner_cluster,
     has_providers,
     load_balancer_address,
     running_unseen,
+    with_pause,
 )
 from tallship.ops.kinds import HCLOUD_MACHINE, MACHINE, TALOS_CONFIG
 from tallship.spec.names import CONTROL_PLANE_LABEL
@@ -52,6 +56,8 @@ class ControlPlaneRolledOut(Step[Env]):
     timeout: ClassVar[float] = 9 * SERVER_SECONDS
     interval: ClassVar[float] = 5
 
+    is_last: bool = True
+    """False where the document will not be what the cluster file says until a later step."""
     watched: Watched = field(default_factory=Watched, compare=False)
 
     def probe(self, env: Env) -> Seen:
@@ -68,7 +74,7 @@ class ControlPlaneRolledOut(Step[Env]):
         if (roll.is_done or through_them) and (stale := self._stale_talosconfig(env, machines)) is not None:
             return stale
         if roll.is_done:
-            return Seen(State.READY, f"all {len(roll.current)} servers are up to date")
+            return self._see_changed(env) or Seen(State.READY, f"all {len(roll.current)} servers are up to date")
         for name, why in roll.failed.items():
             return Seen(State.MISSING, roll.text, f"{DELETE}{name}, whose server will never serve: {why}")
         if (stuck := self._stuck(env, plane, machines)) and self._is_old(env, f"stuck {stuck}", STUCK_SECONDS):
@@ -78,7 +84,8 @@ class ControlPlaneRolledOut(Step[Env]):
             return Seen(State.MISSING, "; ".join([roll.text, *_unmade(servers)]), other)
         self._heed_deadline(env, roll)
         told = "; ".join([roll.text, *self._members(env, roll, machines), *_unmade(servers)])
-        return nudges.see(told, nudges.News("CAPH", find_hetzner_cluster(env), running_unseen(env, servers)))
+        seen = nudges.see(told, nudges.News("CAPH", find_hetzner_cluster(env), running_unseen(env, servers)))
+        return with_pause(env, seen)
 
     def act(self, env: Env, seen: Seen) -> None:
         """Delete exactly the Machine that is named, write the talosconfig, or tell CAPH."""
@@ -100,6 +107,14 @@ class ControlPlaneRolledOut(Step[Env]):
         objects = [plane] if plane else []
         objects += list_machines(env) + env.home.list(*HCLOUD_MACHINE, "default")
         return [line for each in objects for line in conditions.why_not_ready(each)]
+
+    def _see_changed(self, env: Env) -> Seen | None:
+        """Return that the document is not what the cluster file says any more, or None."""
+        seen = ClusterApplied().see_control_plane(env, load_balancer_address(env)) if self.is_last else None
+        if seen is None or seen.state is State.READY:
+            return None
+        hands = seen.change.removeprefix(APPLY_CONTROL_PLANE).removeprefix(", ")
+        return Seen(State.BLOCKED, f"needs `apply` first: {hands or seen.detail}", hint=seen.hint)
 
     def _stale_talosconfig(self, env: Env, machines: list[Document]) -> Seen | None:
         """Return how the talosconfig changes with the servers: it names them."""
@@ -143,7 +158,7 @@ class ControlPlaneRolledOut(Step[Env]):
             raise TimedOut(
                 f"nothing has changed for {SERVER_SECONDS / 60:.0f} minutes: {state}",
                 detail="\n".join(self.explain(env)),
-                hint="`tallship diagnose` looks for the cause; the same command goes on from here",
+                hint=DIAGNOSE,
             )
 
     def _is_old(self, env: Env, state: str, seconds: float) -> bool:

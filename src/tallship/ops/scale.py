@@ -33,7 +33,7 @@ class ControlPlanesCounted(Step[Env]):
         have = int(plane["spec"]["replicas"])
         if have != self.replicas:
             return Seen(State.MISSING, change=f"make {have} control planes {self.replicas}")
-        rolled = ControlPlaneRolledOut().probe(env)
+        rolled = ControlPlaneRolledOut(is_last=False).probe(env)
         if rolled.state is not State.READY:
             return rolled
         nodes = [each for each in env.workload.list("v1", "Node") if conditions.is_control_plane(each)]

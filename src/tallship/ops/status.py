@@ -5,7 +5,7 @@ All that is needed is read side by side first, each thing once; then it is put t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -93,6 +93,22 @@ def look(env: Env) -> Status:
     return status
 
 
+def watch(env: Env, every: float, hetzner_every: float) -> Iterator[tuple[Status, str]]:
+    """Yield a look every so many seconds, with a word on the next one, until somebody wants to stop.
+
+    Hetzner is asked less often: what it said is remembered meanwhile, and said again.
+    """
+    while not env.stop.is_set():
+        with env.hetzner.memory.kept():
+            until = env.clock.now() + hetzner_every
+            while not env.stop.is_set() and env.clock.now() < until:
+                found = look(env)
+                least, why = env.brake()
+                seen = f"{env.clock.today():%H:%M:%S} UTC, next look in {max(every, least):.0f} s, Ctrl-C ends"
+                yield found, f"{seen}\n{why}".strip()
+                env.pause(max(every, least))
+
+
 def _order(env: Env, status: Status) -> list[list[Callable[[], None]]]:
     """Return what is looked at: first what others build on, each group side by side."""
     labels = env.spec.names.owned_by_caph
@@ -135,7 +151,7 @@ def _see_cluster(env: Env, status: Status) -> None:
         hint = "`tallship pivot` finishes a move; else whoever paused it ends the pause"
         status.problems.append(Problem("the Cluster is paused: no controller works on it", hint))
     endpoint = live.get("spec", {}).get("controlPlaneEndpoint", {})
-    status.endpoint = f"https://{endpoint['host']}:{endpoint['port']}" if endpoint.get("host") else ""
+    status.endpoint = f"https://{endpoint['host']}:{endpoint.get('port', 6443)}" if endpoint.get("host") else ""
     plane = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")
     spec, state = (plane or {}).get("spec", {}), (plane or {}).get("status", {})
     config = spec.get("controlPlaneConfig", {}).get("controlplane", {})
@@ -212,7 +228,7 @@ def _see_roll(env: Env, status: Status) -> None:
     seen = set(versions.get("kubernetes_seen", [])) | {versions["kubernetes_applied"]}
     if plane["ready"] == plane["replicas"] and len(seen) == 1:
         return
-    found = ControlPlaneRolledOut().probe(env)
+    found = ControlPlaneRolledOut(is_last=False).probe(env)
     if found.state is not State.READY:
         status.problems.append(Problem(f"servers are changing: {found.detail}", "`tallship up` waits until it is done"))
 
@@ -226,7 +242,11 @@ def _see_firewall(env: Env, status: Status) -> None:
 def _see_balancer(env: Env, status: Status) -> None:
     labels = env.spec.names.owned_by_caph
     servers = {each.id: each.name for each in env.hetzner.list_servers(labels)}
-    found = balancer_problems(env.hetzner.list_load_balancers(labels), servers)
+    balancers = env.hetzner.list_load_balancers(labels)
+    if status.endpoint and not balancers:
+        told = f"the cluster's load balancer is gone: nothing leads to {status.endpoint}"
+        status.problems.append(Problem(told, "`tallship diagnose` tells more"))
+    found = balancer_problems(balancers, servers)
     status.problems += [Problem(why, "`tallship diagnose` looks for the cause") for why in found]
 
 

@@ -69,7 +69,7 @@ def addons(env: Env) -> list[Addon]:
 
 def _addon(name: str, env: Env, records: list[Document], workloads: list[Document]) -> Addon:
     chart = versions.CHARTS[name]
-    own = [each for each in records if each["metadata"]["labels"].get("name") == chart.release]
+    own = [each for each in records if (each["metadata"].get("labels") or {}).get("name") == chart.release]
     release = conditions.newest_release(own)
     waiting = tuple(
         sorted(

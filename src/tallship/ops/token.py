@@ -39,8 +39,9 @@ def read_token(spec: Spec, environment: Mapping[str, str], base: Path) -> str:
 def _from_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise SetupError(f"{path} cannot be read: {error.strerror}", hint="`hetzner.token_file` names it") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise SetupError(f"{path} cannot be read: {reason}", hint="`hetzner.token_file` names it") from error
 
 
 def _from_command(command: tuple[str, ...]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tallship import versions
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
-from tallship.errors import ManyErrors, SetupError, StepFailed, TallshipError
+from tallship.errors import ManyErrors, SetupError, SpecError, StepFailed, TallshipError
 from tallship.manifests import conditions
 from tallship.manifests.rollout import replaces_machines
 from tallship.ops import workers
@@ -19,7 +19,7 @@ from tallship.ops.cluster import control_plane, find_control_plane, has_provider
 from tallship.ops.in_place_nodes import outdated
 from tallship.ops.nodes import etcd_problems
 from tallship.ops.server_choice import chosen
-from tallship.spec import edit_spec, load_spec
+from tallship.spec import Spec, changed, edit_spec, load_spec
 from tallship.spec.edit import Changes
 from tallship.spec.load import dotted
 
@@ -150,23 +150,49 @@ class FileSays(Step[Env]):
     changes: Changes
 
     def probe(self, env: Env) -> Seen:
-        """Read the file."""
-        data = load_spec(self.path).model_dump()
-        different = {keys: value for keys, value in self.changes.items() if _value(data, keys) != value}
+        """Read the file, and heed what somebody has written into it since the command began."""
+        now = self._read(env)
+        if overtaken := self._overtaken(env, now):
+            hint = "run the same command again: it begins with the file as it is now"
+            told = f"{self.path} was changed since this began: {'; '.join(overtaken)}"
+            return Seen(State.BROKEN, told, hint=hint)
+        others = changed.differing(env.written, now) if env.written else []
+        places = [dotted(keys) for keys in others if keys not in self.changes]
+        beside = (
+            f"; {', '.join(places)} was changed in it since this began: `tallship up` makes it so" if places else ""
+        )
+        different = {keys: value for keys, value in self.changes.items() if changed.value(now, keys) != value}
         if not different:
-            return Seen(State.READY, str(self.path))
+            return Seen(State.READY, f"{self.path}{beside}")
         text = ", ".join(f"{dotted(keys)}: {value}" for keys, value in different.items())
-        return Seen(State.MISSING, change=f"write {text} into {self.path}")
+        return Seen(State.MISSING, change=f"write {text} into {self.path}{beside}")
 
     def act(self, env: Env, seen: Seen) -> None:
         """Write all values at once, or nothing."""
         edit_spec(self.path, self.changes)
 
+    def _read(self, env: Env) -> Spec:
+        try:
+            return load_spec(self.path)
+        except SpecError as error:
+            if env.written is None:
+                raise
+            hint = f"somebody has changed it since this began; {error.hint}"
+            raise SpecError(error.message, detail="nothing was changed", hint=hint) from error
 
-def _value(data: Any, keys: tuple[str | int, ...]) -> Any:
-    for key in keys:
-        data = data[key]
-    return data
+    def _overtaken(self, env: Env, now: Spec) -> list[str]:
+        """Return which values that are to be written somebody has set otherwise, or moved to another place."""
+        if env.written is None:
+            return []
+        items = [
+            (*keys[: at + 1], "name") for keys in self.changes for at, key in enumerate(keys) if isinstance(key, int)
+        ]
+        found = []
+        for keys in (*self.changes, *items):
+            then, is_now = changed.value(env.written, keys), changed.value(now, keys)
+            if is_now not in (then, self.changes.get(keys, then)):
+                found.append(f"{dotted(keys)} was {then}, and is {'gone' if is_now is changed.ABSENT else is_now}")
+        return found
 
 
 @dataclass(frozen=True)

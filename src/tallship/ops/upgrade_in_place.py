@@ -14,7 +14,7 @@ from tallship.env import Env
 from tallship.errors import ApiError, Interrupted, StepFailed, TimedOut, Unreachable
 from tallship.manifests import conditions, image, in_place
 from tallship.manifests.in_place import Mark
-from tallship.ops.cluster import has_providers, is_paused
+from tallship.ops.cluster import DIAGNOSE, has_providers, is_paused
 from tallship.ops.image_build import register
 from tallship.ops.in_place_nodes import (
     Fleet,
@@ -142,7 +142,7 @@ class TalosUpgradedInPlace(Step[Env]):
             raise TimedOut(
                 f"{member.name} is not back after {NODE_SECONDS / 60:.0f} minutes of its upgrade to {mark.target}",
                 detail="\n".join([*self._lacks(env, fleet, member, mark), *self.explain(env)]),
-                hint="`tallship diagnose` looks for the cause; the same command goes on from here",
+                hint=DIAGNOSE,
             )
         try:
             boot, stage = talos_upgrade.boot_id(env.talos, member.address), _stage(env, member)
@@ -217,10 +217,12 @@ class TalosUpgradedInPlace(Step[Env]):
             if env.clock.now() >= deadline:
                 env.tell(self, f"{member.name} reboots with {len(left)} Pods that could not be evicted")
                 break
-            if env.stop.is_set():
-                raise Interrupted(f"stopped while {member.name} was drained", hint="the same command goes on from here")
+            env.tell(
+                self, f"{member.name} is drained: {len(left)} Pods are left, {conditions.name(left[0])} among them"
+            )
             self._evict(env, left)
-            env.clock.sleep(EVICTION_INTERVAL)
+            if not env.pause(EVICTION_INTERVAL):
+                raise Interrupted(f"stopped while {member.name} was drained", hint="the same command goes on from here")
         talos_upgrade.reboot(env.talos, member.address)
 
     def _evict(self, env: Env, pods: Sequence[Mapping[str, Any]]) -> None:

@@ -11,7 +11,15 @@ from tallship.env import Env
 from tallship.manifests import cluster, conditions, worker_rollout, workers
 from tallship.manifests.conditions import name
 from tallship.ops import nudges
-from tallship.ops.cluster import find_control_plane, find_hetzner_cluster, has_providers, infrastructure, running_unseen
+from tallship.ops.cluster import (
+    DIAGNOSE,
+    find_control_plane,
+    find_hetzner_cluster,
+    has_providers,
+    infrastructure,
+    running_unseen,
+    with_pause,
+)
 from tallship.ops.kinds import (
     HCLOUD_MACHINE,
     HCLOUD_MACHINE_TEMPLATE,
@@ -21,7 +29,7 @@ from tallship.ops.kinds import (
     TALOS_CONFIG,
     TALOS_CONFIG_TEMPLATE,
 )
-from tallship.ops.objects import equals_stored
+from tallship.ops.objects import equals_stored, missing
 from tallship.spec.names import CLUSTER_LABEL
 
 Document = dict[str, Any]
@@ -148,6 +156,7 @@ class WorkersApplied(Step[Env]):
 
     name = "workers"
     title = "Apply the pools of workers"
+    interval = 3
 
     def probe(self, env: Env) -> Seen:
         """Compare each document with what is stored."""
@@ -166,7 +175,7 @@ class WorkersApplied(Step[Env]):
         if different := pools.different(env, now):
             if (seen := _see_missing_groups(env)) is not None:
                 return seen
-            return Seen(State.MISSING, change=f"apply {_names(different)}")
+            return missing(env.home, different, _names(different)) or Seen(State.READY, _told(env))
         return Seen(State.READY, _told(env))
 
     def act(self, env: Env, seen: Seen) -> None:
@@ -191,7 +200,8 @@ class WorkersReady(Step[Env]):
     name = "wait-workers"
     title = "Wait for the workers"
     timeout = 3600
-    interval = 4
+    interval = 6
+    advice = DIAGNOSE
 
     def probe(self, env: Env) -> Seen:
         """Look at Machines and nodes; then for templates and placement groups of which nobody has any use."""
@@ -247,7 +257,7 @@ class WorkersReady(Step[Env]):
         ready = f"{worker_rollout.ready_nodes(machines, nodes)} of {wanted} workers are ready"
         text = "; ".join([ready, conditions.machines(machines, servers), *lacks[:3]])
         seen = nudges.see(text, nudges.News("CAPH", find_hetzner_cluster(env), running_unseen(env, servers)))
-        return Seen(seen.state, seen.detail, seen.change, worker_rollout.hint(text))
+        return with_pause(env, Seen(seen.state, seen.detail, seen.change, worker_rollout.hint(text)))
 
     def _see_groups(self, env: Env) -> Seen | None:
         """Return that a placement group is of no use any more, or None."""

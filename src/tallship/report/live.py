@@ -15,6 +15,8 @@ from tallship.engine import Clock, Outcome, Seen, State, Step
 
 TITLE_WIDTH = 40
 FRAME_SECONDS = 1 / 12
+LONG_SECONDS = 60.0
+"""Who waits longer is told when it is given up."""
 
 
 class Live:
@@ -34,7 +36,7 @@ class Live:
     def started(self, step: Step[Any]) -> None:
         """Add a moving line for the step."""
         with self._lock:
-            self._running[step.name] = _Row(step.title, self._clock)
+            self._running[step.name] = _Row(step, self._clock)
             self._draw()
 
     def saw(self, step: Step[Any], seen: Seen) -> None:
@@ -77,8 +79,9 @@ class Live:
 class _Row:
     """One moving line; measures its time when it is drawn."""
 
-    def __init__(self, title: str, clock: Clock) -> None:
-        self._title = title
+    def __init__(self, step: Step[Any], clock: Clock) -> None:
+        self._title = step.title
+        self._timeout = step.timeout
         self._clock = clock
         self._began = clock.now()
         self._spinner = Spinner("dots", style="cyan")
@@ -86,8 +89,10 @@ class _Row:
 
     def __rich__(self) -> Table:
         line = _line()
-        seconds = Text(f"{self._clock.now() - self._began:.0f} s", style="dim")
-        line.add_row(self._spinner, Text(self._title), seconds, Text(self.detail, style="dim"))
+        seconds = self._clock.now() - self._began
+        late = f"late after {self._timeout:.0f} s" if seconds >= LONG_SECONDS else ""
+        told = Text("; ".join(filter(None, (self.detail, late))), style="dim")
+        line.add_row(self._spinner, Text(self._title), Text(f"{seconds:.0f} s", style="dim"), told)
         return line
 
 
@@ -96,14 +101,16 @@ def _finished(outcome: Outcome) -> Table:
     mark = Text("✓", style="green") if good else Text("✗", style="red")
     line = _line()
     seconds = Text(f"{outcome.seconds:.0f} s" if outcome.acted or outcome.seconds >= 1 else "", style="dim")
-    line.add_row(mark, Text(outcome.title), seconds, Text(outcome.detail, style="dim" if good else "red"))
+    detail = Text(outcome.detail, style="dim" if good else "red", no_wrap=True, overflow="ellipsis")
+    line.add_row(mark, Text(outcome.title), seconds, detail)
     return line
 
 
 def _line() -> Table:
+    """Return an empty line, whose last part alone makes room where the screen is narrow."""
     table = Table.grid(padding=(0, 1))
-    table.add_column(width=1)
-    table.add_column(width=TITLE_WIDTH)
-    table.add_column(width=6, justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True)
+    table.add_column(width=1, no_wrap=True)
+    table.add_column(width=TITLE_WIDTH, no_wrap=True)
+    table.add_column(width=6, no_wrap=True, justify="right")
+    table.add_column(overflow="fold")
     return table

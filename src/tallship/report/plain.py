@@ -8,25 +8,33 @@ from typing import Any, TextIO
 from tallship.engine import Clock, Outcome, Seen, State, Step
 from tallship.report.visible import visible
 
+STILL_SECONDS = 60.0
+"""After so long without a word the last one is said again."""
+
 
 class Plain:
-    """Writes a line when a step starts a change, when what it sees changes, and when it ends."""
+    """Writes a line when a step starts a change, when what it sees changes, each minute while not, and when it ends."""
 
     def __init__(self, stream: TextIO, clock: Clock) -> None:
         self._stream = stream
         self._clock = clock
         self._began = clock.now()
         self._last: dict[str, str] = {}
+        self._said: dict[str, float] = {}
+        """When a line about a step was written last."""
         self._lock = threading.Lock()
 
     def started(self, step: Step[Any]) -> None:
         """Say nothing yet: most steps of a second run are ready at once."""
 
     def saw(self, step: Step[Any], seen: Seen) -> None:
-        """Write what the step waits for, once for each new detail."""
+        """Write what the step waits for, once for each new detail, and each minute that it still does."""
         if seen.detail and self._last.get(step.name) != seen.detail:
             self._last[step.name] = seen.detail
             self._write(step.name, seen.detail)
+        elif self._clock.now() - self._said.get(step.name, self._began) >= STILL_SECONDS:
+            still = self._last.get(step.name) or seen.change
+            self._write(step.name, f"still {still} (late after {step.timeout:.0f} s)")
 
     def acting(self, step: Step[Any], seen: Seen) -> None:
         """Write the change that begins."""
@@ -42,6 +50,7 @@ class Plain:
 
     def _write(self, name: str, text: str) -> None:
         with self._lock:
+            self._said[name] = self._clock.now()
             self._stream.write(f"{self._clock.now() - self._began:7.1f} s  {name:<12} {visible(text)}\n")
             self._stream.flush()
 

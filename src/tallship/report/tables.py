@@ -49,7 +49,7 @@ def plan_table(outcomes: Sequence[Outcome]) -> Table:
     table = new_table("step", "state", "would do")
     for outcome in outcomes:
         state = Text(outcome.state.value, style=STATE_STYLES[outcome.state])
-        table.add_row(outcome.name, state, outcome.change or outcome.detail)
+        table.add_row(outcome.name, state, "\n".join(filter(None, (outcome.change, outcome.detail))))
     return table
 
 

@@ -10,5 +10,10 @@ def visible(text: str) -> str:
     return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
 
 
+def visible_line(text: str) -> str:
+    """Return text on one line whose characters can all be seen: what is asked cannot be answered by a name in it."""
+    return visible(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()

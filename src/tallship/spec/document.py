@@ -10,26 +10,15 @@ from typing import Any
 
 import yaml
 
+from tallship.spec import bounded
+from tallship.spec.bounded import Unreadable
+
+__all__ = ["Document", "Flaw", "Path", "Unreadable", "read"]
+
 Path = tuple[str | int, ...]
 
-MAX_BYTES = 1024 * 1024
-"""A cluster file is a few kilobytes; reading a megabyte of YAML takes seconds."""
-
-MAX_EVENTS = 20_000
-MAX_VALUES = 20_000
-"""Values after aliases have been expanded: nine lines of aliases can stand for billions."""
-
-MAX_DEPTH = 40
-
-
-class Unreadable(Exception):
-    """The text is no YAML document that we read; `line` begins at 1."""
-
-    def __init__(self, line: int, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.line = line
-        self.message = message
-        self.hint = hint
+MOST_FLAWS = 100
+"""More are not told: whoever has so many has another kind of file."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ class Document:
         return 1
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(bounded.Loader):
     """Reads scalars as YAML 1.2 does: `no` and `on` are text, and so is `12:30`."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 as in the parent
@@ -83,7 +72,7 @@ def read(text: str) -> Document:
     try:
         root = _compose(text)
     except yaml.YAMLError as error:
-        raise _unreadable(error) from error
+        raise bounded.unreadable(error) from None
     document = Document()
     if root is None:
         document.data = {}
@@ -95,30 +84,9 @@ def read(text: str) -> Document:
 def _compose(text: str) -> yaml.Node | None:
     loader = _Loader(text)
     try:
-        _bound(text)
         return loader.get_single_node()
     finally:
         loader.dispose()
-
-
-def _bound(text: str) -> None:
-    """Refuse what is too deep or too long before anything recursive reads it."""
-    depth = 0
-    for count, event in enumerate(yaml.parse(text, Loader=yaml.SafeLoader)):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH or count > MAX_EVENTS:
-            line = event.start_mark.line + 1 if event.start_mark else 1
-            raise Unreadable(line, "this is nested too deeply" if depth > MAX_DEPTH else "the file is too long")
-
-
-def _unreadable(error: yaml.YAMLError) -> Unreadable:
-    if isinstance(error, yaml.MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
-        problem = " ".join(filter(None, (error.context, error.problem)))
-        return Unreadable(mark.line + 1 if mark else 1, f"this is not YAML: {problem}")
-    if isinstance(error, yaml.reader.ReaderError):
-        return Unreadable(1, f"character {error.position + 1} is not allowed: {error.reason}")
-    return Unreadable(1, f"this is not YAML: {error}")
 
 
 class _Walk:
@@ -126,13 +94,8 @@ class _Walk:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._values = 0
 
     def value(self, node: yaml.Node, path: Path) -> Any:
-        self._values += 1
-        line = node.start_mark.line + 1
-        if len(path) > MAX_DEPTH or self._values > MAX_VALUES:
-            raise Unreadable(line, "its aliases stand for more than is read", "write the values out")
         self._document.nodes[path] = node
         if isinstance(node, yaml.MappingNode):
             return dict(self._items(node, path))
@@ -157,7 +120,7 @@ class _Walk:
     def _scalar(self, node: yaml.Node, path: Path) -> Any:
         tag = node.tag.removeprefix("tag:yaml.org,2002:")
         if tag not in _READERS:
-            self._flaw(node.start_mark.line + 1, path, f"the tag `{node.tag}` is not read", "leave it out")
+            self._flaw(node.start_mark.line + 1, path, f"the tag `{node.tag[:80]}` is not read", "leave it out")
             return node.value
         try:
             return _READERS[tag](node.value)
@@ -167,7 +130,8 @@ class _Walk:
             return ""
 
     def _flaw(self, line: int, path: Path, message: str, hint: str) -> None:
-        self._document.flaws.append(Flaw(line, path, message, hint))
+        if len(self._document.flaws) < MOST_FLAWS:
+            self._document.flaws.append(Flaw(line, path, message, hint))
 
 
 def _key(node: yaml.Node) -> str | None:
@@ -183,6 +147,8 @@ def _text(text: str) -> str:
 
 
 def _integer(text: str) -> int:
+    if len(text) > bounded.LONGEST_NUMBER:
+        raise ValueError(text)
     if text.startswith(("0x", "0o")):
         return int(text, 0)
     return int(text, 8) if re.fullmatch(r"0[0-7]+", text) else int(text)

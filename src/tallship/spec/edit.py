@@ -13,6 +13,7 @@ from tallship.errors import SpecError
 from tallship.spec import document
 from tallship.spec.load import dotted, parse_spec, read_text
 
+TRIES = 5
 Scalar = str | int | bool
 Keys = tuple[str | int, ...]
 """Where a value stands in the file; a number is the place of an item that its list has."""
@@ -23,16 +24,21 @@ Changes = Mapping[Keys, Scalar]
 def edit_spec(path: Path, changes: Changes) -> None:
     """Set values in a cluster file, all at once, adding keys that are absent.
 
-    Raises SpecError, and leaves the file alone, when the file would then be wrong or say anything else differently.
+    What somebody has written since it was read is read again. Raises SpecError, and leaves the file alone, when the
+    file would then be wrong or say anything else differently.
     """
     path = path.resolve()
-    after = read_text(path)
-    for keys, value in changes.items():
-        after = edited(after, keys, value)
-    reading = parse_spec(after, str(path))
-    if reading.spec is None:
-        raise SpecError("\n".join(map(str, reading.mistakes)), hint="nothing was changed")
-    _replace(path, after)
+    for _ in range(TRIES):
+        before = after = read_text(path)
+        for keys, value in changes.items():
+            after = edited(after, keys, value)
+        reading = parse_spec(after, str(path))
+        if reading.spec is None:
+            raise SpecError("\n".join(map(str, reading.mistakes)), hint="nothing was changed")
+        if read_text(path) == before:
+            _replace(path, after)
+            return
+    raise SpecError(f"`{path}` has become another one each time that it was to be written", hint="run it again")
 
 
 def edited(text: str, keys: Keys, value: Scalar) -> str:

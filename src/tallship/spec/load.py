@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from tallship.errors import SpecError
-from tallship.spec import checks, document, messages
+from tallship.spec import bounded, checks, document, messages
 from tallship.spec.models import Spec
 
 DEFAULT_FILE = "tallship.yaml"
+MOST_MISTAKES = 100
+"""More are counted and not told."""
+LONGEST_TOLD = 400
+"""Characters of what is told of one place: a file can hold a name of a megabyte."""
 
 
 @dataclass(frozen=True)
@@ -84,21 +89,14 @@ def read_spec(path: Path) -> Reading:
 def read_text(path: Path) -> str:
     """Return the text of a cluster file as it stands, line endings included; raises SpecError."""
     try:
-        with path.open("rb") as file:
-            data = file.read(document.MAX_BYTES + 1)
+        return bounded.read_text(path)
     except FileNotFoundError as error:
         raise SpecError(f"there is no file `{path}`", hint="`tallship init` writes one") from error
     except OSError as error:
         raise SpecError(f"`{path}` cannot be read: {error.strerror}") from error
-    if len(data) > document.MAX_BYTES:
-        raise SpecError(
-            f"`{path}` is larger than 1 MiB", hint="a cluster file is a few kilobytes: is it the right one?"
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SpecError(f"{path}:{line}: this is not UTF-8 text", hint="save it as UTF-8") from error
+    except bounded.Unreadable as error:
+        hint = error.hint or "a cluster file is a few kilobytes: is it the right one?"
+        raise SpecError(f"{path}:{error.line}: {error.message}", hint=hint) from error
 
 
 def parse_spec(text: str, file: str = DEFAULT_FILE) -> Reading:
@@ -113,6 +111,8 @@ def parse_spec(text: str, file: str = DEFAULT_FILE) -> Reading:
     found = _Findings(file, read)
     spec = found.validate()
     ordered = sorted(found.mistakes, key=lambda mistake: mistake.line)
+    if found.untold:
+        ordered.append(Mistake(file, ordered[-1].line, "", f"and {found.untold} mistakes more"))
     return Reading(None if ordered else spec, tuple(ordered), tuple(found.warnings))
 
 
@@ -124,8 +124,10 @@ class _Findings:
         self._read = read
         self.mistakes: list[Mistake] = []
         self.warnings: list[Mistake] = []
+        self.untold = 0
+        """How many mistakes are left out."""
         for flaw in read.flaws:
-            self.mistakes.append(Mistake(file, flaw.line, dotted(flaw.path), flaw.message, flaw.hint))
+            self.mistakes.append(_told(file, flaw.line, flaw.path, flaw.message, flaw.hint))
 
     def validate(self) -> Spec | None:
         """Return the spec, with wrong values replaced by defaults so that what depends on them is checked too."""
@@ -137,9 +139,10 @@ class _Findings:
                 spec = Spec.model_validate(data)
             except ValidationError as error:
                 details = error.errors(include_url=False)
-                for detail in details:
-                    if not _touches(detail["loc"], wrong):
-                        self.mistakes.append(self._at(detail["loc"], *messages.tell(detail)))
+                new = [detail for detail in details if not _touches(detail["loc"], wrong)]
+                told = new[: max(MOST_MISTAKES - len(self.mistakes), 0)]
+                self.untold += len(new) - len(told)
+                self.mistakes += [self._at(detail["loc"], *messages.tell(detail)) for detail in told]
                 wrong |= {_to_remove(detail) for detail in details}
                 data = {"name": "unnamed"} | _without(self._read.data, wrong)
             else:
@@ -149,12 +152,21 @@ class _Findings:
 
     def _check(self, spec: Spec, wrong: set[document.Path]) -> None:
         for problem in checks.check(spec):
-            if not _touches(problem.path, wrong):
-                found = self._at(problem.path, problem.message, problem.hint)
-                (self.mistakes if problem.fatal else self.warnings).append(found)
+            if _touches(problem.path, wrong):
+                continue
+            told = self.mistakes if problem.fatal else self.warnings
+            if len(told) < MOST_MISTAKES:
+                told.append(self._at(problem.path, problem.message, problem.hint))
+            else:
+                self.untold += problem.fatal
 
     def _at(self, path: document.Path, message: str, hint: str) -> Mistake:
-        return Mistake(self._file, self._read.line(path), dotted(path), message, hint)
+        return _told(self._file, self._read.line(path), path, message, hint)
+
+
+def _told(file: str, line: int, path: document.Path, message: str, hint: str) -> Mistake:
+    words = (each if len(each) <= LONGEST_TOLD else f"{each[:LONGEST_TOLD]}…" for each in (dotted(path), message, hint))
+    return Mistake(file, line, *words)
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -175,13 +187,15 @@ def _without(data: Any, paths: set[document.Path]) -> Any:
     """Return a copy of mappings in mappings that lacks some paths."""
     if not isinstance(data, dict):
         return data
-    kept = {}
-    for key, value in data.items():
-        inner = {path[1:] for path in paths if path[:1] == (key,)}
-        if () not in inner:
-            kept[key] = _without(value, inner)
-    return kept
+    inside: dict[str | int, set[document.Path]] = defaultdict(set)
+    for first, *rest in filter(None, paths):
+        inside[first].add(tuple(rest))
+    return {key: _without(value, inside[key]) for key, value in data.items() if () not in inside[key]}
 
 
 def _touches(path: document.Path, others: set[document.Path]) -> bool:
-    return any(path[: len(other)] == other[: len(path)] for other in others if other)
+    """True when one of the others is the path, above it or below it."""
+    if not others:
+        return False
+    above = any(path[:length] in others for length in range(1, len(path) + 1))
+    return above or any(other[: len(path)] == path for other in others if other)

@@ -97,7 +97,9 @@ class Talos(Section):
 
     version: Version = Field(default=versions.COMPONENTS["talos"].version, description="the Talos version")
     patches: tuple[Patch, ...] = Field(
-        default=(), description="strategic merge patches, as text or as mappings, applied after ours"
+        default=(),
+        max_length=100,
+        description="strategic merge patches, as text or as mappings, applied after ours",
     )
 
 

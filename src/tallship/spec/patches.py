@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+from tallship.spec import bounded
 
 OF_CONTROL_PLANES = (
     ("cluster", "etcd"),
@@ -19,8 +19,8 @@ OF_CONTROL_PLANES = (
 
 
 def documents(patch: str | Mapping[str, Any]) -> list[Any]:
-    """Return the documents of a patch. Raises yaml.YAMLError."""
-    return list(yaml.safe_load_all(patch)) if isinstance(patch, str) else [patch]
+    """Return the documents of a patch. Raises bounded.Unreadable."""
+    return bounded.load_all(patch) if isinstance(patch, str) else [patch]
 
 
 def is_of_control_planes(patch: str | Mapping[str, Any]) -> bool:

@@ -7,13 +7,12 @@ from ipaddress import ip_address, ip_network
 from typing import Final
 
 from tallship.lab.births import PROTECTED
-from tallship.lab.hetzner import primary_ips
 from tallship.lab.hetzner.networks import membership
 from tallship.lab.hetzner.project import Project
 from tallship.lab.hetzner.selectors import matches
 from tallship.lab.hetzner.times import FIREWALL_LAG, action_seconds
 from tallship.lab.own_address import seen_address
-from tallship.lab.store import Document
+from tallship.lab.store import Document, Table
 
 PENDING: Final = "pending"
 APPLIED: Final = "applied"
@@ -79,8 +78,15 @@ def servers_under(project: Project, firewall_id: int) -> set[int]:
 
 def of_server(project: Project, server_id: int) -> list[Document]:
     """Return the server's firewalls as its document shows them."""
-    links = (link for link in project.all(LINK) if link["server"] == server_id)
+    links = project.derived(LINK, _by_server).get(server_id, ())
     return [{"id": link["firewall"], "status": link["status"]} for link in links]
+
+
+def _by_server(links: Table) -> dict[int, list[Document]]:
+    found: dict[int, list[Document]] = {}
+    for link in links.values():
+        found.setdefault(link["server"], []).append(link)
+    return found
 
 
 def admits(project: Project, server_id: int, port: int, source: str) -> bool:
@@ -120,15 +126,16 @@ def _private_source(project: Project, server_id: int, source: str) -> str:
     """Return the private address of a load balancer or server behind the source, in a network that both are in."""
     server = project.get("server", server_id)
     neighbours = [each for each in project.all("load_balancer") if each["ip"] == source]
-    neighbours += [each for each in project.all("server") if _public_address(project, each["id"]) == source]
+    neighbours += [project.get("server", key) for key, ip in _public_addresses(project) if ip == source]
     shared = (net for each in neighbours for net in each["private_net"] if membership(server, net["network"]))
     return next((str(net["ip"]) for net in shared), "")
 
 
-def _public_address(project: Project, server_id: int) -> str:
-    """Return the address that the lab knows a server by: it stands for its private one, which cannot be dialled."""
-    public = primary_ips.of_server(project, server_id, "ipv4")
-    return str(public["ip"]) if public else project.address("server", server_id)
+def _public_addresses(project: Project) -> Iterator[tuple[int, str]]:
+    """Yield each server with the address that the lab knows it by: it stands for its private one, too."""
+    public = {each["assignee_id"]: str(each["ip"]) for each in project.all("primary_ip") if each["type"] == "ipv4"}
+    for server in project.all("server"):
+        yield server["id"], public.get(server["id"]) or project.address("server", server["id"])
 
 
 def _lets_in(rule: Document, port: int, source: str) -> bool:

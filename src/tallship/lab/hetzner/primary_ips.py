@@ -17,7 +17,7 @@ from tallship.lab.hetzner.routing import (
     put_name_and_labels,
     put_protection,
 )
-from tallship.lab.store import Document
+from tallship.lab.store import Document, Table
 
 VERSIONS: Final = ("ipv4", "ipv6")
 
@@ -50,8 +50,11 @@ def release(project: Project, server_id: int) -> None:
 
 def of_server(project: Project, server_id: int, version: str) -> Document | None:
     """Return the server's address of that version."""
-    addresses = project.all("primary_ip")
-    return next((each for each in addresses if (each["assignee_id"], each["type"]) == (server_id, version)), None)
+    return project.derived("primary_ip", _by_owner).get((server_id, version))
+
+
+def _by_owner(addresses: Table) -> dict[tuple[int, str], Document]:
+    return {(each["assignee_id"], each["type"]): each for each in addresses.values() if each["assignee_id"]}
 
 
 def for_new_server(project: Project, public_net: Body, location: str) -> dict[str, Document | None]:
@@ -94,7 +97,7 @@ def set_pointer(project: Project, address: Document, body: Body) -> None:
 
 def list_addresses(call: Call) -> Reply:
     """Return the primary IPs."""
-    return listed(call, "primary_ips", [rendered(each) for each in call.project.all("primary_ip")], ("ip",))
+    return listed(call, "primary_ips", call.project.all("primary_ip"), ("ip",), rendered)
 
 
 def get_address(call: Call) -> Reply:

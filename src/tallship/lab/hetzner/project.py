@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeVar
 
 from tallship.lab.births import Births
 from tallship.lab.clock import LabClock, timestamp
@@ -14,6 +14,8 @@ from tallship.lab.hetzner.hardware import Hardware
 from tallship.lab.hetzner.timers import Effect, Timers
 from tallship.lab.store import Document, Store, Table
 from tallship.lab.world import Addresses
+
+Derived = TypeVar("Derived")
 
 FIRST_ID: Final = 4711001
 SERVER_ADDRESSES: Final = (100, 250)
@@ -36,12 +38,21 @@ class Project:
         self.effects: dict[str, Effect] = {}
         self.timers = Timers(store, clock, self.effects)
         self.actions = Actions(self.table("action"), clock, self.timers, self.effects, self.next_id)
+        self._derived: dict[str, tuple[int, Any]] = {}
         self.health: dict[tuple[int, int, int], Document] = {}
         """What the load balancers' health checks last saw: (load balancer, listen port, server) -> status."""
 
     def table(self, noun: str) -> Table:
         """Return the table of one noun."""
         return self._store.table(f"hetzner.{noun}")
+
+    def derived(self, noun: str, make: Callable[[Table], Derived]) -> Derived:
+        """Return what is made of a noun's table, made again when that has changed."""
+        table, known = self.table(noun), self._derived.get(noun)
+        if known is None or known[0] != table.writes:
+            known = self._derived[noun] = (table.writes, make(table))
+        found: Derived = known[1]
+        return found
 
     def next_id(self) -> int:
         """Return an id that nothing in the project ever had."""

@@ -64,10 +64,19 @@ class Route:
         return f"{self.method} {self.path}"
 
 
-def listed(call: Call, key: str, documents: Iterable[Document], filters: tuple[str, ...] = ()) -> Reply:
-    """Return one page of the documents that the query asks for; `filters` are fields it may name."""
+def listed(
+    call: Call,
+    key: str,
+    documents: Iterable[Document],
+    filters: tuple[str, ...] = (),
+    draw: Callable[[Document], Document] | None = None,
+) -> Reply:
+    """Return one page of the documents that the query asks for; `filters` are fields it may name.
+
+    `draw` makes what is shown of one that is on the page.
+    """
     page, meta, links = page_of(call.query, documents, filters)
-    return Reply(200, {key: page, "meta": meta}, links=links)
+    return Reply(200, {key: list(map(draw, page)) if draw else page, "meta": meta}, links=links)
 
 
 def put_name_and_labels(call: Call, noun: str) -> tuple[Document, bool]:

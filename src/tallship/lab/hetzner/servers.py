@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from tallship.lab.births import MADE
@@ -62,8 +63,7 @@ def private_entry(network: Document, ip: str, server_id: int, aliases: list[str]
 
 def list_servers(call: Call) -> Reply:
     """Return the servers."""
-    found = [rendered(call.project, each) for each in call.project.all("server")]
-    return listed(call, "servers", found, ("status",))
+    return listed(call, "servers", call.project.all("server"), ("status",), partial(rendered, call.project))
 
 
 def get_server(call: Call) -> Reply:

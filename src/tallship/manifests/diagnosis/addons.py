@@ -8,6 +8,7 @@ from tallship import versions
 from tallship.manifests import conditions
 from tallship.manifests.diagnosis.finding import Finding, Rule
 from tallship.manifests.picture import Document, Picture
+from tallship.manifests.release import revision
 
 RESTARTS = 5
 """So many restarts of one container are no accident."""
@@ -26,7 +27,7 @@ def releases(picture: Picture) -> Iterator[Finding]:
             advice = f"`tallship up --only {name}` installs it"
             yield Finding("release-absent", "error", f"{name} is not installed", "nobody installed it", advice)
             continue
-        newest = max(own, key=lambda each: int(each["metadata"]["labels"].get("version", 0)))
+        newest = max(own, key=revision)
         status = str(newest["metadata"]["labels"].get("status", ""))
         if status.startswith("pending-"):
             yield Finding(

@@ -27,6 +27,8 @@ ORDERS = {
 }
 """What Hetzner answers to an order: code, cause, advice."""
 
+BALANCER_GONE = "save what you can; then `tallship destroy`, and `tallship backup restore --anew` from a backup"
+
 
 def images(picture: Picture) -> Iterator[Finding]:
     """CAPH looks an image up by its label and refuses to choose between two."""
@@ -53,7 +55,8 @@ def images(picture: Picture) -> Iterator[Finding]:
         )
     elif asked:
         wanted = sorted(
-            {str(each["spec"]["imageName"]) for each in picture.management.get("HCloudMachine", ())} - {name}
+            {str(each["spec"].get("imageName", "")) for each in picture.management.get("HCloudMachine", ())}
+            - {name, ""}
         )
         yield Finding(
             "image-mismatch",
@@ -107,8 +110,9 @@ def lost(picture: Picture) -> Iterator[Finding]:
                 "somebody switched it off, or its system has shut down",
                 "switch it on in Hetzner's console",
             )
+    names = {conditions.name(each) for each in _items(picture)}
     for key, server in servers.items():
-        if key not in claimed and not any(conditions.name(each) == server["name"] for each in _items(picture)):
+        if key not in claimed and server["name"] not in names:
             yield Finding(
                 "server-orphan",
                 "warning",
@@ -119,13 +123,24 @@ def lost(picture: Picture) -> Iterator[Finding]:
 
 
 def balancers(picture: Picture) -> Iterator[Finding]:
-    """The load balancer sends only to those that it finds well."""
+    """The load balancer sends only to those that it finds well; without one nothing leads to the API."""
+    live = picture.the("HetznerCluster")
+    address = ((live or {"spec": {}})["spec"].get("controlPlaneEndpoint") or {}).get("host")
+    if address and picture.hetzner.get("load_balancers") == []:
+        yield Finding(
+            "balancer-gone",
+            "error",
+            "nothing leads to the cluster's API",
+            f"somebody has deleted its load balancer, and {address} with it",
+            BALANCER_GONE,
+            (f"every certificate and kubeconfig of the cluster names {address}, and another one is a new address",),
+        )
     names = {each["id"]: each["name"] for each in picture.hetzner.get("servers", ())}
     for balancer in picture.hetzner.get("load_balancers", ()):
         sick = [
             f"{names.get(target['server']['id'], target['server']['id'])}, port {health['listen_port']}"
             for target in balancer["targets"]
-            if target["type"] == "server"
+            if "server" in target
             for health in target.get("health_status") or ()
             if health["status"] == "unhealthy"
         ]
