@@ -155,7 +155,7 @@ class EtcdRecovered(Step[Env]):
         env.hetzner.put_labels(chosen.resource, {NOTE: note(FIRST, self.source.hash)})
         env.tell(self, f"sending the snapshot to {chosen.name}")
         config = env.talosconfig.read_text(encoding="utf-8")
-        talos_recovery.upload(config, open_ways(env, chosen.addresses), chosen.node, self.source.file)
+        talos_recovery.upload(config, open_ways(env, [chosen]), chosen.node, self.source.file)
         self.sent.append(env.clock.now())
         try:
             talos_recovery.bootstrap(talos_of(env, [chosen]), chosen.node)

@@ -42,11 +42,6 @@ class Plane:
         """The address under which the Talos API passes calls on to it."""
         return self.private or self.public
 
-    @property
-    def addresses(self) -> list[str]:
-        """Where it may be reached itself, the public address first."""
-        return [each for each in (self.public, self.private) if each]
-
     def is_noted(self, how_far: str, snapshot: str) -> bool:
         """True when a restore from that snapshot has come so far with it."""
         return self.resource.labels.get(NOTE) == note(how_far, snapshot)
@@ -82,15 +77,22 @@ def count_workers(env: Env) -> int:
 
 def talos_of(env: Env, planes: Iterable[Plane]) -> Talos:
     """Return Talos by every way that is open: what the talosconfig names, such as a load balancer, and the machines."""
-    return Talos(env.talosconfig, open_ways(env, [each for plane in planes for each in plane.addresses]))
+    return Talos(env.talosconfig, open_ways(env, planes))
 
 
-def open_ways(env: Env, addresses: Sequence[str]) -> list[str]:
-    """Return the addresses that take connections, then what the talosconfig names; all where nothing does."""
-    named = Access.of(env.talosconfig).endpoints
-    ways = list(dict.fromkeys((*addresses, *named)))
-    open_now = reach.listening([host_and_port(each)[0] for each in ways], PORT)
-    return [each for each in ways if host_and_port(each)[0] in open_now] or ways
+def open_ways(env: Env, planes: Iterable[Plane]) -> list[str]:
+    """Return those ways to Talos that take connections; all where none does.
+
+    Private addresses are tried only where no other way is open: from outside their network each look would wait.
+    """
+    found = list(planes)
+    public = [*(each.public for each in found), *Access.of(env.talosconfig).endpoints]
+    private = [each.private for each in found]
+    for ways in (public, private):
+        open_now = reach.listening({host_and_port(each)[0] for each in ways if each}, PORT)
+        if taken := [each for each in dict.fromkeys(ways) if each and host_and_port(each)[0] in open_now]:
+            return taken
+    return [each for each in dict.fromkeys((*public, *private)) if each]
 
 
 def look(talos: Talos, plane: Plane) -> Look:

@@ -20,7 +20,7 @@ from tallship.lab.store import Document, Store
 from tallship.lab.talos import durations, ingress, recovery, resets, settings, upgrading
 from tallship.lab.talos.boot import Boot, in_own_context
 from tallship.lab.talos.etcd import Etcd
-from tallship.lab.talos.listener import Doors, Listener, listeners
+from tallship.lab.talos.listener import Doors, Listener, cut, listeners
 from tallship.lab.talos.machine import Machine, new_record
 from tallship.lab.talos.server import PORT, Apid
 
@@ -364,8 +364,7 @@ class Face:
         """Serve the cluster's API no more; whoever is connected is cut off."""
         if self._kubernetes is not None:
             (runner, opened), self._kubernetes = self._kubernetes, None
-            for listener in opened:
-                listener.cut()
+            await cut(opened)
             await runner.cleanup()
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ from grpclib.server import Server, Stream
 
 from tallship.lab.clock import held_for_client
 from tallship.lab.talos import calls, etcd_calls, resets, roles, settings, upgrades
-from tallship.lab.talos.listener import Doors, Listener, listeners
+from tallship.lab.talos.listener import Doors, Listener, cut, listeners
 from tallship.lab.talos.machine import Machine
 from tallship.talosproto import image_pb2, lifecycle_pb2, machine_pb2, state_pb2
 
@@ -82,10 +82,10 @@ class Apid:
     async def stop(self) -> None:
         """Stop listening; whoever is connected loses the connection."""
         closing, self._open = self._open, []
+        await cut(listener for _, listener in closing)
         for server, listener in closing:
             server.close()
             listener.close()
-            listener.cut()
         await asyncio.gather(*(server.wait_closed() for server, _ in closing))
 
     def __mapping__(self) -> dict[str, Handler]:
