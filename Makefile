@@ -56,14 +56,14 @@ demo: $(ready) ## the guide's cluster, rehearsed in a fresh lab
 test: $(ready) ## the tests
 	$(pytest) -m "not long"
 
-test-long: $(ready) ## more faults and kills of the kinds that `test` tries; Talos' own library, built with Go
+test-long: $(ready) ## more faults and kills of the kinds that `test` tries, before a release
 	$(pytest) -m long
 
 torture: $(ready) ## every command killed, again and again; ROUNDS=10 SEED=1, WRITE=1 for docs/reliability.md
 	SEED=$(or $(SEED),1) ROUNDS=$(or $(ROUNDS),10); export SEED ROUNDS; $(call counted,test_torture.py)
 
-faults: $(ready) ## every call of every command with every fault; WRITE=1 for docs/fault-matrix.md
-	export FULL=1; $(call counted,test_fault_matrix.py)
+faults: $(ready) ## every call of every command with every fault; ONLY=up,destroy, WRITE=1 for docs/fault-matrix.md
+	export FULL="$(or $(ONLY),all)"; $(call counted,test_fault_matrix.py)
 
 waits: $(ready) ## every kind of step waits for its whole time; WRITE=1 for docs/reliability.md
 	$(call counted,test_long_waits.py)
@@ -74,9 +74,9 @@ COUNTED=$$(mktemp -d) && export COUNTED && trap 'rm -r "$$COUNTED"' EXIT && \
 	$(VENV)/bin/pytest -n 2 --dist worksteal tests/functional/$(1) $(if $(WRITE),&& $(VENV)/bin/python tests/functional/counted.py "$$COUNTED")
 endef
 
-e2e: $(ready) ## the tests with real programs, which are built with Go at the first time
+e2e: $(ready) ## the tests with real programs and Talos' own library, which are built with Go at the first time
 	$(VENV)/bin/python tests/e2e/build_programs.py
-	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 600 tests/e2e
+	$(VENV)/bin/pytest -n 2 --dist loadfile --timeout 600 tests/e2e tests/contract/talos_config/test_talos_library.py
 
 bench: $(ready) ## what it costs in time and calls; WRITE=1 puts the figures into docs/performance.md
 	$(VENV)/bin/python -m bench $(if $(WRITE),--write)
