@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tallship.env import Env
-from tallship.errors import ApiError
+from tallship.errors import TallshipError
 from tallship.manifests import retention
 from tallship.spec.backups import Keep
 
@@ -108,7 +108,7 @@ def new_name(env: Env, kind: str) -> str:
 def _names(env: Env) -> set[str]:
     names = [each.name for each in root(env).iterdir()] if root(env).is_dir() else []
     if env.storage is not None:
-        with suppress(ApiError):  # whoever may only write there cannot list: then it is the time that tells them apart
+        with suppress(TallshipError):  # who cannot list there may write: then it is the time that tells them apart
             names += [each.name for each in env.storage.list()]
     return {each.removesuffix(ENCRYPTED) for each in names}
 
