@@ -107,7 +107,7 @@ def write(folder: Path, environment: dict[str, str]) -> None:
     if parts[WAITS]:
         put(DOCS / "reliability.md", BEGIN.format(WAITS, "waits"), END.format(WAITS), wait_table(parts[WAITS]))
     if parts[CELLS]:
-        told = f"`make faults ONLY={environment['FULL']} WRITE=1`\n\n"
+        told = "`make faults ONLY='{FULL}' WRITE=1`\n\n".format_map(environment)
         text = told + cell_tables(parts[CELLS])
         put(DOCS / "fault-matrix.md", BEGIN.format("commands", "faults"), END.format("commands"), text)
 
