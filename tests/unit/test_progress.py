@@ -41,6 +41,15 @@ def test_plain_progress_says_each_minute_that_it_still_waits() -> None:
     assert all(each.endswith(f"still {REASON} (late after 300 s)") for each in still)
 
 
+def test_plain_progress_does_not_say_still_of_a_step_that_has_just_begun() -> None:
+    file, clock = io.StringIO(), FakeClock()
+    plain = Plain(file, clock)
+    clock.seconds = 600
+    plain.started(Waiting())
+    plain.saw(Waiting(), Seen(State.MISSING, change="make it"))
+    assert file.getvalue() == ""
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_live_progress_shows_the_whole_reason_and_when_a_long_wait_is_given_up(width: int) -> None:
     file, clock = io.StringIO(), FakeClock()

@@ -21,18 +21,20 @@ class Plain:
         self._began = clock.now()
         self._last: dict[str, str] = {}
         self._said: dict[str, float] = {}
-        """When a line about a step was written last."""
+        """When a line about a step was written last, or it began."""
         self._lock = threading.Lock()
 
     def started(self, step: Step[Any]) -> None:
         """Say nothing yet: most steps of a second run are ready at once."""
+        self._said[step.name] = self._clock.now()
 
     def saw(self, step: Step[Any], seen: Seen) -> None:
         """Write what the step waits for, once for each new detail, and each minute that it still does."""
+        now = self._clock.now()
         if seen.detail and self._last.get(step.name) != seen.detail:
             self._last[step.name] = seen.detail
             self._write(step.name, seen.detail)
-        elif self._clock.now() - self._said.get(step.name, self._began) >= STILL_SECONDS:
+        elif now - self._said.get(step.name, now) >= STILL_SECONDS:
             still = self._last.get(step.name) or seen.change
             self._write(step.name, f"still {still} (late after {step.timeout:.0f} s)")
 
