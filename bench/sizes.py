@@ -34,7 +34,7 @@ from tallship.spec import Spec, parse_spec
 
 MOST = 2.6
 """What twice as much may cost: two, and a little for what a machine does beside."""
-ROUNDS = 3
+ROUNDS = 7
 NODES, SERVERS = (10, 100, 250, 500), (50, 500, 2500, 5000)
 LIST = """
 import sys
