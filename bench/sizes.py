@@ -138,18 +138,20 @@ def _grown(seen: Picture, nodes: int) -> Picture:
 
 
 def _twice(what: str, work: Callable[[int], Callable[[], object]], size: int, unit: str) -> Figure:
-    one, two = (_least(work(each)) for each in (size, 2 * size))
+    one, two = _least(work(size), work(2 * size))
     note = f"{one * 1000:.0f} ms, then {two * 1000:.0f} ms"
     return Figure(f"{what}: {size} to {2 * size} {unit}", two / one, "ratio", MOST, note)
 
 
-def _least(work: Callable[[], object]) -> float:
-    took = []
+def _least(*works: Callable[[], object]) -> list[float]:
+    """Return the least time of each, taken in turn: a machine may be slower for a while."""
+    took: list[list[float]] = [[] for _ in works]
     for _ in range(ROUNDS):
-        began = time.process_time()
-        work()
-        took.append(time.process_time() - began)
-    return min(took)
+        for work, times in zip(works, took, strict=True):
+            began = time.process_time()
+            work()
+            times.append(time.process_time() - began)
+    return [min(times) for times in took]
 
 
 def _processes(ship: Voyage) -> list[Figure]:
