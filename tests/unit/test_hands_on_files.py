@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from tallship.cli.options import Options
-from tallship.cli.session import _tell_of_changed_file
+from tallship.cli.session import _tell_of_changed_file, open_env
 from tallship.engine import Seen, State
 from tallship.env import Env
 from tallship.errors import SetupError, SpecError
@@ -206,3 +206,12 @@ def test_a_shared_file_that_is_not_there_is_made_private(tmp_path: Path) -> None
     file = tmp_path / "new" / "config"
     shared_file.change(file, lambda: file.read_text() if file.exists() else "", add)
     assert (file.read_text(), file.stat().st_mode & 0o777) == ("ours\n", 0o600)
+
+
+def test_what_is_set_for_one_run_may_mend_a_file_that_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "tallship.yaml"
+    file.write_text("name: k8s\nkubernetes: {version: newest}\n")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HCLOUD_TOKEN", "a" * 64)
+    env = open_env(Options(file=file), changes=["kubernetes.version=v1.32.3"])
+    assert (env.spec.kubernetes.version, env.written) == ("v1.32.3", None)

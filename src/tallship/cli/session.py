@@ -21,13 +21,13 @@ from tallship.errors import SetupError, SpecError
 from tallship.ops.token import read_token
 from tallship.report.answer import current
 from tallship.spec import changed, load_spec
-from tallship.spec.load import dotted, load_spec_with
+from tallship.spec.load import dotted, load_spec_with, read_spec
 
 
 def open_env(options: Options, replace: bool = False, changes: Sequence[str] = ()) -> Env:
     """Return the Env of a command, with some values of the file set for this run. Raises SpecError or SetupError."""
-    written = load_spec(options.file)
-    spec = load_spec_with(options.file, pairs(changes)) if changes else written
+    spec = load_spec_with(options.file, pairs(changes)) if changes else load_spec(options.file)
+    written = read_spec(options.file).spec if changes else spec  # None where it is right only with these changes
     folder = state_folder(options, spec)
     if options.verbose:
         _show_calls()
