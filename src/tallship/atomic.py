@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+
+TRIES = 5
+"""How often a file is read that others write too."""
 
 
 def write(path: Path, content: bytes, mode: int) -> None:
@@ -22,6 +26,20 @@ def write(path: Path, content: bytes, mode: int) -> None:
         fresh.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+def change(read: Callable[[], str], changed: Callable[[str], str], put: Callable[[str], None]) -> bool:
+    """Put what `changed` makes of what is read; what others wrote meanwhile is read again.
+
+    False when it has become another one each time.
+    """
+    for _ in range(TRIES):
+        have = read()
+        text = changed(have)
+        if read() == have:
+            put(text)
+            return True
+    return False
 
 
 def sync(path: Path) -> None:

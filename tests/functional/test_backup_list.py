@@ -14,7 +14,7 @@ from ship import Ship
 
 from tallship.env import Env
 from tallship.ops import backup_places
-from tallship.ops.backup_places import TIME
+from tallship.ops.files import TIME
 from tallship.spec import parse_spec
 from tallship.spec.backups import Keep
 

@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from lab_world import ClientClock
 from ship import Ship
+from test_backup import save
 
 from tallship.engine import Run
 from tallship.env import Env
 from tallship.flows import UP
 from tallship.manifests import diagnosis, firewall
-from tallship.ops import backup, backup_places, exports, firewall_allow, status
+from tallship.ops import backup_places, exports, firewall_allow, status
 from tallship.ops.firewall import FirewallMatches
 from tallship.ops.lease import LEASE, RENEWAL, VALID, ClusterLease
 from tallship.ops.picture import gather
@@ -89,14 +89,6 @@ def test_a_look_with_a_wrong_date_says_so_and_ends(done: Ship, clock: Callable[[
         told = {each.code for each in diagnosis.diagnose(picture)}
         assert ("clock" in told) == (days < 0)
         assert ("certificate-ends" in told) == (days == 4000)
-
-
-def save(ship: Ship) -> Path:
-    step = backup.CapiSaved()
-    ship.make((step,))
-    (saved,) = step.made
-    assert saved.path is not None
-    return saved.path
 
 
 @pytest.mark.parametrize("text", ["name: k8s\n", "name: k8s\nbackup: {recipients: [RECIPIENT]}\n"])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 
+import hostile
 import pytest
 from aiohttp import web
 from hostile import NO_JSON, ODD, body, places, with_odd
@@ -22,10 +23,7 @@ Twist = Callable[[int, bytes], Answer | None]
 """What becomes of an answer, by its number and its true body; None: it stays."""
 
 BOUNDED = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+    hostile.BOUNDED, suppress_health_check=[*hostile.BOUNDED.suppress_health_check, HealthCheck.data_too_large]
 )
 
 

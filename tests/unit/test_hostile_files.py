@@ -10,27 +10,21 @@ from typing import Any
 
 import pytest
 import yaml
-from hostile import NO_JSON, odd
-from hypothesis import HealthCheck, given, settings
+from hostile import BOUNDED, NO_JSON, odd
+from hypothesis import given
 from hypothesis import strategies as st
 from identities import kubeconfig, talosconfig
 
+from tallship import bounded
 from tallship.adapters.kube import Kube
 from tallship.adapters.talos import Talos
 from tallship.adapters.talos_channel import host_and_port
 from tallship.errors import SetupError, SpecError
 from tallship.manifests import access
-from tallship.spec import Spec, bounded, load_spec, parse_spec
+from tallship.spec import Spec, load_spec, parse_spec
 from tallship.spec.edit import edit_spec, edited
 from tallship.spec.load import MOST_MISTAKES
 
-BOUNDED = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 EVERY_OPTION = Path(__file__).parents[1] / "golden/every-option/tallship.yaml"
 SIGNS = "&*!|>%@`[]{}:,-?#'\"\n\t ~<=ab1.é\u2028\x85\ufeff"
 ALIASES = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))

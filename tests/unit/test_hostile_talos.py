@@ -11,8 +11,8 @@ import pytest
 from google.protobuf.message import DecodeError
 from grpclib.const import Status
 from grpclib.exceptions import ProtocolError
-from hostile import odd
-from hypothesis import HealthCheck, given, settings
+from hostile import BOUNDED, odd
+from hypothesis import given
 from hypothesis import strategies as st
 from identities import talosconfig
 
@@ -23,13 +23,6 @@ from tallship.errors import ApiError
 from tallship.talosproto import machine_pb2, state_pb2
 from tallship.talosproto.machine_grpc import MachineServiceStub
 
-BOUNDED = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 STAGE = {"stage": "running", "status": {"ready": False, "unmetConditions": [{"name": "a", "reason": "b"}]}}
 ADDRESS = "10.0.0.1"
 

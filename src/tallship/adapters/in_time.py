@@ -14,28 +14,16 @@ class Late(TimeoutError):
     """The answer was not whole in time."""
 
 
-class Clockwork:
-    """Raises Late when it is asked after the time is up."""
-
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
-        self._late = now() + seconds
-
-    def heed(self) -> None:
-        """Raise Late when the time is up."""
-        if now() > self._late:
-            raise Late(f"the answer was not whole after {self._seconds:.0f} s")
-
-
-def body(read: Callable[[int], bytes], limit: int, seconds: float = SECONDS) -> bytes:
+def body(read: Callable[[int], bytes], limit: int) -> bytes:
     """Return what `read` gives until it gives nothing, at most `limit` bytes; `read` must not wait for a whole chunk.
 
     Raises Late, and ValueError for a longer one.
     """
-    clockwork, found = Clockwork(seconds), bytearray()
+    late, found = now() + SECONDS, bytearray()
     while piece := read(CHUNK):
         found += piece
-        clockwork.heed()
+        if now() > late:
+            raise Late(f"the answer was not whole after {SECONDS:.0f} s")
         if len(found) > limit:
             raise ValueError(f"it is longer than {limit} bytes")
     return bytes(found)

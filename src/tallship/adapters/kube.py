@@ -315,14 +315,8 @@ class Kube:
 
 def _read_bounded(answer: httpx2.Response) -> None:
     """Read an answer that is not longer than it may be, and whole in time. Raises ValueError and Late."""
-    chunks, size, clockwork = [], 0, in_time.Clockwork()
-    for chunk in answer.iter_bytes():
-        size += len(chunk)
-        clockwork.heed()
-        if size > MOST_BYTES:
-            raise ValueError(f"it is longer than {MOST_BYTES} bytes")
-        chunks.append(chunk)
-    answer._content = b"".join(chunks)
+    chunks = answer.iter_bytes()
+    answer._content = in_time.body(lambda _size: next(chunks, b""), MOST_BYTES)
 
 
 def _few(pages: Any) -> Iterator[Any]:

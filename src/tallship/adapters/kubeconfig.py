@@ -19,9 +19,9 @@ import lightkube
 from lightkube.config.kubeconfig import SingleConfig
 from lightkube.core.exceptions import ConfigError
 
+from tallship import bounded
 from tallship.adapters.shapes import MISREAD, Shape, fitted
 from tallship.errors import SetupError
-from tallship.spec import bounded
 
 Document = dict[str, Any]
 

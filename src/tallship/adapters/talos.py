@@ -12,11 +12,11 @@ from google.protobuf.empty_pb2 import Empty
 from grpclib.client import Channel
 from grpclib.exceptions import StreamTerminatedError
 
+from tallship import bounded
 from tallship.adapters.calls import Calls
 from tallship.adapters.shapes import Shape, fitted
 from tallship.adapters.talos_channel import UNREADABLE, Access, Channels, failure, malformed, translated
 from tallship.errors import ApiError, Unreachable
-from tallship.spec import bounded
 from tallship.talosproto import common_pb2, machine_pb2, state_pb2
 from tallship.talosproto.machine_grpc import MachineServiceStub
 from tallship.talosproto.state_grpc import StateStub

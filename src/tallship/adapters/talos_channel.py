@@ -19,9 +19,9 @@ from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 
+from tallship import bounded
 from tallship.adapters.shapes import MISREAD, Shape, fitted
 from tallship.errors import ApiError, SetupError, Unreachable
-from tallship.spec import bounded
 
 Answer = TypeVar("Answer")
 

@@ -77,7 +77,7 @@ def _show(noun: str, path: bool, merge: bool, options: Options) -> None:
 
 def _text(path: Path, hint: str) -> str:
     """Return the text of a file. Raises SetupError."""
-    from tallship.spec import bounded
+    from tallship import bounded
 
     try:
         return bounded.read_text(path)

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tallship.spec import bounded
+from tallship import bounded
 
 Document = dict[str, Any]
 

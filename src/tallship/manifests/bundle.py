@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from tallship.spec import bounded
+from tallship import bounded
 
 AUTHORITIES = {"k8s": "Kubernetes", "etcd": "etcd", "k8saggregator": "aggregation", "os": "Talos"}
 """The bundle's certificate authorities, and what each signs for."""

@@ -49,6 +49,11 @@ def name(live: Document) -> str:
     return str(live["metadata"]["name"])
 
 
+def config_of(spec: Mapping[str, Any]) -> str:
+    """Return the name of the Talos configuration, or of its template, that a Machine's spec refers to, or nothing."""
+    return str((spec["bootstrap"].get("configRef") or {}).get("name", ""))
+
+
 def find_condition(live: Document, kind: str) -> Document | None:
     """Return a condition by its type, or None."""
     return next((each for each in _status(live).get("conditions") or () if each.get("type") == kind), None)

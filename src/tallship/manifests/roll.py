@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tallship.manifests.conditions import config_of
 from tallship.manifests.rollout import is_on_delete, same_config
 
 Document = Mapping[str, Any]
@@ -49,7 +50,7 @@ def look(
 ) -> Roll:
     """Return how far the control plane is; `servers` are HCloudMachines, `configs` TalosConfigs."""
     server_of = {each["metadata"]["name"]: each for each in servers}
-    config_of = {each["metadata"]["name"]: each for each in configs}
+    config_named = {each["metadata"]["name"]: each for each in configs}
     current, outdated, deleting, making, failed = [], [], [], [], {}
     for machine in sorted(machines, key=lambda each: str(each["metadata"]["name"])):
         name, spec = machine["metadata"]["name"], machine["spec"]
@@ -59,7 +60,7 @@ def look(
             continue
         if why := _failure(machine, server):
             failed[name] = why
-        if is_current(plane, machine, server, config_of.get((spec["bootstrap"].get("configRef") or {}).get("name"))):
+        if is_current(plane, machine, server, config_named.get(config_of(spec))):
             current.append(name)
             phase = (machine.get("status") or {}).get("phase") or "Pending"
             if phase != "Running":

@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tallship.spec import bounded
+from tallship import bounded
 
 Document = dict[str, Any]
 

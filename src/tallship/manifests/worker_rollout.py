@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from tallship.manifests.conditions import name, node_ready, why_node_waits
+from tallship.manifests.conditions import config_of, name, node_ready, why_node_waits
 from tallship.manifests.roll import CLONED_FROM
 from tallship.spec.names import POOL_LABEL
 
@@ -97,11 +97,6 @@ def templates(deployment: Document) -> set[str]:
     """Return the names of the templates that a MachineDeployment or MachineSet refers to."""
     spec = deployment["spec"]["template"]["spec"]
     return {str(spec["infrastructureRef"]["name"]), config_of(spec)} - {""}
-
-
-def config_of(spec: Mapping[str, Any]) -> str:
-    """Return the name of the template of Talos' configuration that a Machine's spec refers to, or nothing."""
-    return str((spec["bootstrap"].get("configRef") or {}).get("name", ""))
 
 
 def unused(found: Iterable[Document], users: Iterable[Document]) -> list[Document]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from tallship.manifests import image, talos
 from tallship.manifests.cluster import CLUSTER_API, INFRASTRUCTURE_API, fingerprint
+from tallship.manifests.conditions import config_of
 from tallship.manifests.rollout import same_patches
-from tallship.manifests.worker_rollout import config_of
 from tallship.manifests.yaml_text import Annotated, Comments
 from tallship.spec import Spec
 from tallship.spec.names import CLUSTER_LABEL, NAMESPACE, POOL_LABEL

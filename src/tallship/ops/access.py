@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tallship import bounded
 from tallship.engine import Seen, State, Step
 from tallship.env import Env
 from tallship.manifests import access
 from tallship.ops.cluster import find_control_plane, has_providers, list_control_planes, load_balancer_address
 from tallship.ops.files import is_private, put_private
-from tallship.spec import bounded
 
 RENEW_DAYS = 30
 """A client certificate with fewer days left is fetched anew."""

@@ -9,16 +9,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from tallship.env import Env
 from tallship.errors import TallshipError
 from tallship.manifests import retention
+from tallship.ops.files import TIME, free_time
 from tallship.spec.backups import Keep
 
-TIME = "%Y%m%dT%H%M%SZ"
 ENCRYPTED = ".tar.age"
 MANIFEST = "manifest.json"
 WHOLE = ""
@@ -98,11 +98,9 @@ def list_all(env: Env) -> list[Stored]:
 
 
 def new_name(env: Env, kind: str) -> str:
-    """Return a name that no backup has: of this second, or of the next that is free, as when the clock went back."""
-    taken, moment = _names(env), env.clock.today()
-    while (name := f"{moment.strftime(TIME)}{kind}") in taken:
-        moment += timedelta(seconds=1)
-    return name
+    """Return a name that no backup has."""
+    taken = _names(env)
+    return free_time(env.clock.today(), lambda name: f"{name}{kind}" in taken) + kind
 
 
 def _names(env: Env) -> set[str]:

@@ -14,13 +14,12 @@ from tallship import atomic
 from tallship.env import Env
 from tallship.errors import ProgramError
 from tallship.manifests import pivot
-from tallship.ops.files import make_private_folder
+from tallship.ops.files import TIME, free_time, make_private_folder
 
 Document = dict[str, Any]
 
 FRESH_SECONDS = 3600.0
 """How old an export may be that a move relies on."""
-_TIME = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,7 @@ def make(env: Env) -> Path:
     Every file in it is private; it holds the token and every key of the cluster in clear.
     """
     clear_unfinished(root(env))
-    moment = env.clock.today()
-    while (root(env) / moment.strftime(_TIME)).exists():  # the clock went back
-        moment += timedelta(seconds=1)
-    name = moment.strftime(_TIME)
+    name = free_time(env.clock.today(), lambda name: (root(env) / name).exists())
     unfinished = make_private_folder(root(env) / f".{name}")
     write(env, unfinished, env.management_kubeconfig, env.spec.management.context)
     whole = root(env) / name
@@ -82,7 +78,7 @@ def newest(env: Env, cluster_uid: str = "") -> Export | None:
     if not root(env).is_dir():
         return None
     # A clock that was ahead for a while hides no newer ones.
-    ahead = (env.clock.today() + timedelta(seconds=FRESH_SECONDS)).strftime(_TIME)
+    ahead = (env.clock.today() + timedelta(seconds=FRESH_SECONDS)).strftime(TIME)
     folders = [each for each in root(env).iterdir() if not each.name.startswith(".")]
     for folder in sorted(folders, key=lambda each: (each.name <= ahead, each.name), reverse=True):
         objects = tuple(_documents(folder))
@@ -96,7 +92,7 @@ def newest(env: Env, cluster_uid: str = "") -> Export | None:
 def _made(folder: Path) -> datetime | None:
     """Return when an export was made, as its name tells; None for a folder that is none."""
     try:
-        return datetime.strptime(f"{folder.name}+0000", f"{_TIME}%z")
+        return datetime.strptime(f"{folder.name}+0000", f"{TIME}%z")
     except ValueError:
         return None
 

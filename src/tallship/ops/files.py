@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tallship import atomic
 from tallship.errors import SetupError
 
 PRIVATE = 0o600
+TIME = "%Y%m%dT%H%M%SZ"
+"""In the names of what is kept by its time."""
 
 
 def put_private(path: Path, text: str) -> None:
@@ -24,6 +28,13 @@ def put_private_bytes(path: Path, content: bytes) -> None:
         atomic.write(path, content, PRIVATE)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def free_time(moment: datetime, is_taken: Callable[[str], bool]) -> str:
+    """Return the name of a moment, or of the next free second after it, as when the clock went back."""
+    while is_taken(name := moment.strftime(TIME)):
+        moment += timedelta(seconds=1)
+    return name
 
 
 def is_private(path: Path) -> bool:

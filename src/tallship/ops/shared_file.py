@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+from tallship import atomic
 from tallship.errors import SetupError
 from tallship.ops.files import put_private, unwritable
-
-TRIES = 5
 
 
 def change(path: Path, read: Callable[[], str], changed: Callable[[str], str]) -> None:
@@ -20,12 +20,8 @@ def change(path: Path, read: Callable[[], str], changed: Callable[[str], str]) -
     """
     place = path.resolve()
     with _locked(place):
-        for _ in range(TRIES):
-            have = read()
-            text = changed(have)
-            if read() == have:
-                put_private(place, text)
-                return
+        if atomic.change(read, changed, partial(put_private, place)):
+            return
     hint = "run it again when whoever writes it has ended"
     raise SetupError(f"{path} has become another one each time that it was to be written", hint=hint)
 

@@ -15,6 +15,7 @@ from tallship.env import Env
 from tallship.errors import ApiError, SetupError, TallshipError
 from tallship.manifests import conditions
 from tallship.ops import backup
+from tallship.ops.cluster import PAUSED
 from tallship.ops.cost import Cost, monthly
 from tallship.ops.firewall_view import View, view
 from tallship.ops.in_place_nodes import comebacks
@@ -149,7 +150,7 @@ def _see_cluster(env: Env, status: Status) -> None:
     status.phase = live.get("status", {}).get("phase", "Pending")
     if live["spec"].get("paused"):
         hint = "`tallship pivot` finishes a move; else whoever paused it ends the pause"
-        status.problems.append(Problem("the Cluster is paused: no controller works on it", hint))
+        status.problems.append(Problem(PAUSED, hint))
     endpoint = live.get("spec", {}).get("controlPlaneEndpoint", {})
     status.endpoint = f"https://{endpoint['host']}:{endpoint.get('port', 6443)}" if endpoint.get("host") else ""
     plane = env.home.find(*CONTROL_PLANE, env.spec.names.control_plane, "default")

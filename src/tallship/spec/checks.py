@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import Any
 
-from tallship import versions
-from tallship.spec import bounded, patches, pools
+from tallship import bounded, versions
+from tallship.spec import patches, pools
 from tallship.spec.models import Spec
 from tallship.spec.names import SERVER_NAME_LIMIT
 from tallship.spec.server_types import architecture_of, check_server_type

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from tallship.spec import bounded
-from tallship.spec.bounded import Unreadable
+from tallship import bounded
+from tallship.bounded import Unreadable
 
 __all__ = ["Document", "Flaw", "Path", "Unreadable", "read"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from tallship.errors import SpecError
 from tallship.spec import document
 from tallship.spec.load import dotted, parse_spec, read_text
 
-TRIES = 5
 Scalar = str | int | bool
 Keys = tuple[str | int, ...]
 """Where a value stands in the file; a number is the place of an item that its list has."""
@@ -28,16 +28,17 @@ def edit_spec(path: Path, changes: Changes) -> None:
     file would then be wrong or say anything else differently.
     """
     path = path.resolve()
-    for _ in range(TRIES):
-        before = after = read_text(path)
+
+    def changed(text: str) -> str:
         for keys, value in changes.items():
-            after = edited(after, keys, value)
-        reading = parse_spec(after, str(path))
+            text = edited(text, keys, value)
+        reading = parse_spec(text, str(path))
         if reading.spec is None:
             raise SpecError("\n".join(map(str, reading.mistakes)), hint="nothing was changed")
-        if read_text(path) == before:
-            _replace(path, after)
-            return
+        return text
+
+    if atomic.change(partial(read_text, path), changed, partial(_replace, path)):
+        return
     raise SpecError(f"`{path}` has become another one each time that it was to be written", hint="run it again")
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from tallship import bounded
 from tallship.errors import SpecError
-from tallship.spec import bounded, checks, document, messages
+from tallship.spec import checks, document, messages
 from tallship.spec.models import Spec
 
 DEFAULT_FILE = "tallship.yaml"

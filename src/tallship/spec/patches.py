@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tallship.spec import bounded
+from tallship import bounded
 
 OF_CONTROL_PLANES = (
     ("cluster", "etcd"),

@@ -40,7 +40,7 @@ class Listener(socket.socket):
         self._accepted.add(connection)
         return connection, peer
 
-    def cut(self) -> None:
+    def end(self) -> None:
         """End every connection, as a machine without power does."""
         for connection in self._accepted:
             with contextlib.suppress(OSError):  # it has ended already
@@ -57,7 +57,7 @@ async def cut(opened: Iterable[Listener]) -> None:
         listener.is_deaf = True
     await asyncio.sleep(0)
     for listener in known:
-        listener.cut()
+        listener.end()
 
 
 def listeners(doors: Doors, port: int) -> Iterator[Listener]:
